@@ -1,0 +1,90 @@
+"""Write files so that a crash leaves the old content or the new, never a mixture.
+
+Temporary file in the same folder, fsync, rename, fsync of the folder. Manifests are
+SHA-256 of each file's bytes. What the files hold belongs to the callers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fedrad.errors import DamagedStateError
+
+MANIFEST = "manifest.json"
+_CHUNK = 1 << 20
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace ``path`` with ``content`` durably; its folder is made if absent.
+
+    Raises:
+        OSError: The disk refused (full, read-only); the old file is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as canonical JSON (sorted keys), durably."""
+    write_bytes(path, canonical_json(value) + b"\n")
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the one JSON text of ``value``: sorted keys, no spaces, UTF-8, no NaN."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode("utf-8")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, names: Iterable[str]) -> None:
+    """Record the digests of ``names`` inside ``folder``, as its last written file."""
+    write_json(folder / MANIFEST, {name: file_digest(folder / name) for name in sorted(names)})
+
+
+def verify_manifest(folder: Path) -> tuple[str, ...]:
+    """Check every file that the folder's manifest names; return the names.
+
+    Raises:
+        DamagedStateError: The manifest or a file is missing or differs.
+    """
+    try:
+        wanted = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise DamagedStateError(f"{folder / MANIFEST} is missing or unreadable") from None
+    for name, digest in wanted.items():
+        path = folder / name
+        if not path.is_file() or file_digest(path) != digest:
+            raise DamagedStateError(f"{path} is missing or differs from its manifest")
+    return tuple(wanted)

@@ -1,0 +1,128 @@
+"""The trainable tensors of a model as plain arrays: what travels between sites.
+
+Only floating-point tensors that are trained travel; buffers never do. Names and order are
+those of ``named_parameters``; every dtype survives the round trip. Which messages carry
+them belongs to ``protocol``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from fedrad import durable
+from fedrad.errors import DamagedStateError, NonFiniteUpdateError, ParametersError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Parameters = dict[str, npt.NDArray[Any]]
+
+
+def trainable(module: nn.Module) -> Parameters:
+    """Copy the trainable tensors of ``module`` out, in its own order."""
+    return {
+        name: tensor.detach().cpu().numpy().copy()
+        for name, tensor in module.named_parameters()
+        if tensor.requires_grad
+    }
+
+
+def load_trainable(module: nn.Module, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Copy ``parameters`` into the trainable tensors of ``module``.
+
+    Raises:
+        ParametersError: Names, shapes or dtypes are not those of the module.
+    """
+    import torch
+
+    refuse_misfit(parameters, trainable(module))
+    with torch.no_grad():
+        for name, tensor in module.named_parameters():
+            if tensor.requires_grad:
+                tensor.copy_(torch.from_numpy(np.array(parameters[name])))
+
+
+def refuse_misfit(
+    parameters: Mapping[str, npt.NDArray[Any]], like: Mapping[str, npt.NDArray[Any]]
+) -> None:
+    """Raise ``ParametersError`` unless names, shapes and dtypes equal those of ``like``."""
+    if list(parameters) != list(like):
+        odd = sorted(set(parameters) ^ set(like)) or ["their order"]
+        raise ParametersError(f"the tensors do not fit the model; they differ in {odd[:5]}")
+    for name, tensor in like.items():
+        got = parameters[name]
+        if got.shape != tensor.shape or got.dtype != tensor.dtype:
+            raise ParametersError(
+                f"tensor {name!r} is {got.dtype}{list(got.shape)}, "
+                f"the model has {tensor.dtype}{list(tensor.shape)}"
+            )
+
+
+def refuse_non_finite(parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Raise ``NonFiniteUpdateError`` naming the first tensor with NaN or infinity."""
+    for name, tensor in parameters.items():
+        if not np.isfinite(tensor).all():
+            raise NonFiniteUpdateError(name)
+
+
+def subtract(
+    left: Mapping[str, npt.NDArray[Any]], right: Mapping[str, npt.NDArray[Any]]
+) -> Parameters:
+    """Return ``left - right`` tensor by tensor, in the dtype of ``left``."""
+    return {name: np.asarray(left[name] - right[name]) for name in left}
+
+
+def add(left: Mapping[str, npt.NDArray[Any]], right: Mapping[str, npt.NDArray[Any]]) -> Parameters:
+    """Return ``left + right`` tensor by tensor, in the dtype of ``left``."""
+    return {name: (left[name] + right[name]).astype(left[name].dtype, copy=False) for name in left}
+
+
+def joint_norm(parameters: Mapping[str, npt.NDArray[Any]]) -> float:
+    """Return the L2 norm over all tensors together, summed in float64."""
+    squares = (float(np.square(t, dtype=np.float64).sum()) for t in parameters.values())
+    return math.sqrt(sum(squares))
+
+
+def digest(parameters: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Return the SHA-256 over every name, dtype, shape and byte, in the mapping's order."""
+    sha = hashlib.sha256()
+    for name, tensor in parameters.items():
+        sha.update(f"{name}\x1f{tensor.dtype.str}\x1f{tensor.shape}\x1e".encode())
+        sha.update(np.ascontiguousarray(tensor).tobytes())
+    return sha.hexdigest()
+
+
+def write_safetensors(path: Path, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write ``parameters`` durably as one safetensors file, keeping their order."""
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in parameters.items()}
+    durable.write_bytes(path, save(tensors, metadata={"order": "\x1f".join(tensors)}))
+
+
+def read_safetensors(path: Path) -> Parameters:
+    """Read what ``write_safetensors`` wrote, in the same order.
+
+    Raises:
+        DamagedStateError: The file is missing or not safetensors.
+    """
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DamagedStateError(f"{path} cannot be read as safetensors: {error}") from None
+    return {name: tensors[name] for name in _order(path, tensors)}
+
+
+def _order(path: Path, tensors: Mapping[str, Any]) -> list[str]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        order = (file.metadata() or {}).get("order", "").split("\x1f")
+    return order if set(order) == set(tensors) else sorted(tensors)

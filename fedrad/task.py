@@ -1,0 +1,338 @@
+"""The task: what a study trains, on which images, by which recipe, with which privacy.
+
+``task.toml`` becomes one frozen object; its SHA-256 over canonical JSON, defaults
+included, is the task's name everywhere. A task is public: nothing in it may come from a
+site's data. What a site allows is in ``site_client.settings``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fedrad.durable import canonical_json
+from fedrad.settings import as_table, build, read_settings, refuse_problems
+
+SCHEMA = 1
+SMALLEST_QUORUM = 3  # fewer and a site could subtract itself from the aggregate
+
+Kind = Literal["classification", "segmentation", "evaluate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """``[task]``: the task's name, its kind and its classes."""
+
+    name: str
+    kind: Kind
+    classes: tuple[str, ...]  # class index is the position; background first
+    positive: str  # the class whose presence is scored
+
+    def __post_init__(self) -> None:
+        refuse_problems("task", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if not self.name or not self.name.replace("_", "").replace("-", "").isalnum():
+            yield f"name must be letters, digits, - and _, got {self.name!r}"
+        if len(self.classes) != 2:
+            yield f"classes must name exactly two classes, got {list(self.classes)}"
+        if self.positive not in self.classes:
+            yield f"positive must be one of classes, got {self.positive!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataContract:
+    """``[data]``: which images a site may use."""
+
+    modality: str  # DICOM (0008,0060)
+    sop_classes: tuple[str, ...] = ()  # UIDs; empty: any image storage of the modality
+    dimensions: Literal[2, 3]
+    min_rows: int = 32
+    min_columns: int = 32
+    spacing_mm: tuple[float, ...] = ()  # resample to this; empty: keep, then resize
+    views: tuple[str, ...] = ()  # ViewPosition values; empty: any
+    max_images_per_patient: int = 4
+
+    def __post_init__(self) -> None:
+        refuse_problems("data", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if self.max_images_per_patient < 1:
+            yield f"max_images_per_patient must be 1 or more, got {self.max_images_per_patient}"
+        if self.spacing_mm and len(self.spacing_mm) != self.dimensions:
+            yield f"spacing_mm needs {self.dimensions} values, got {list(self.spacing_mm)}"
+        if any(not spacing > 0 for spacing in self.spacing_mm):
+            yield f"spacing_mm must be greater than 0, got {list(self.spacing_mm)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """``[labels]``: where the truth comes from and how it is read."""
+
+    source: Literal["csv", "seg", "rtstruct", "nifti"]
+    key: Literal["StudyInstanceUID", "AccessionNumber", "SeriesInstanceUID"] = "StudyInstanceUID"
+    map: dict[str, int] = field(default_factory=dict)  # text in the file -> class index
+    rule: Literal["one", "majority", "any"] = "one"  # several labels of one patient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intensity:
+    """``intensity``: how pixel values become network input."""
+
+    kind: Literal["zscore", "range", "window"]
+    constants: str  # a named constants file of fedrad.constants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """``[recipe]``: the deterministic part first, then augmentation."""
+
+    size: tuple[int, ...]  # rows, columns (and slices first in 3D: depth, rows, columns)
+    intensity: Intensity
+    augment: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        refuse_problems("recipe", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if any(edge < 8 for edge in self.size):
+            yield f"size must be 8 or more everywhere, got {list(self.size)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """``[model]``: the network by name, its parameters, its starting weights."""
+
+    name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    initial: str = ""  # a safetensors file; empty: the study's seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimiser:
+    """``optimiser``: the local optimiser, started anew every round."""
+
+    name: Literal["sgd", "adam"] = "sgd"
+    rate: float = 0.1
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        refuse_problems("optimiser", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if not self.rate > 0:
+            yield f"rate must be greater than 0, got {self.rate}"
+        if not 0 <= self.momentum < 1:
+            yield f"momentum must lie in [0, 1), got {self.momentum}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """``[training]``: what a site does in one round."""
+
+    steps: int
+    expected_batch_patients: float
+    optimiser: Optimiser = Optimiser()
+    loss: Literal["cross_entropy", "dice", "dice_ce"] = "cross_entropy"
+    class_weights: tuple[float, ...] = ()  # fixed and public; empty: all 1
+
+    def __post_init__(self) -> None:
+        refuse_problems("training", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if self.steps < 1:
+            yield f"steps must be 1 or more, got {self.steps}"
+        if not self.expected_batch_patients > 0:
+            yield (
+                f"expected_batch_patients must be greater than 0, "
+                f"got {self.expected_batch_patients}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStrategy:
+    """``strategy``: how accepted updates become the next model."""
+
+    name: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
+    rate: float = 1.0  # server learning rate
+    proximal: float = 0.0  # mu of FedProx, used by the sites
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    tau: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Federation:
+    """``[federation]``: rounds, quorum and weights."""
+
+    rounds: int
+    spare_rounds: int = 0
+    strategy: ServerStrategy = ServerStrategy()
+    quorum: int = SMALLEST_QUORUM
+    deadline_s: float = 600.0
+    weight_cap: float = 0.5  # largest share of one site in an aggregate
+
+    def __post_init__(self) -> None:
+        refuse_problems("federation", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if self.rounds < 1 or self.spare_rounds < 0:
+            yield f"rounds must be 1 or more, got {self.rounds} and {self.spare_rounds} spare"
+        if self.quorum < SMALLEST_QUORUM:
+            yield f"quorum must be {SMALLEST_QUORUM} or more, got {self.quorum}"
+        if not self.deadline_s > 0:
+            yield f"deadline_s must be greater than 0, got {self.deadline_s}"
+        if not 0 < self.weight_cap <= 1:
+            yield f"weight_cap must lie in (0, 1], got {self.weight_cap}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Privacy:
+    """``[privacy]``: patient-level differential privacy, per stream of patients."""
+
+    enabled: bool
+    epsilon: float = 8.0
+    delta: float = 1e-5
+    max_grad_norm: float = 1.0
+    noise_multiplier: float | None = None  # absent: planned per site in the contract
+    audit_releases: int = 4
+
+    def __post_init__(self) -> None:
+        refuse_problems("privacy", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if not self.epsilon > 0:
+            yield f"epsilon must be greater than 0, got {self.epsilon}"
+        if not 0 < self.delta < 1:
+            yield f"delta must lie between 0 and 1, got {self.delta}"
+        if not self.max_grad_norm > 0:
+            yield f"max_grad_norm must be greater than 0, got {self.max_grad_norm}"
+        if self.audit_releases < 1:
+            yield f"audit_releases must be 1 or more, got {self.audit_releases}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """``[evaluation]``: what each release measures."""
+
+    metrics: tuple[str, ...]
+    edges: tuple[float, ...]  # public bin edges of scores or case Dice, from 0 to 1
+    strata: tuple[str, ...] = ()
+    every_rounds: int = 5
+    release: Literal["private", "exact"] = "private"
+
+    def __post_init__(self) -> None:
+        refuse_problems("evaluation", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        rising = all(a < b for a, b in zip(self.edges, self.edges[1:], strict=False))
+        if len(self.edges) < 3 or not rising or self.edges[0] != 0 or self.edges[-1] != 1:
+            yield f"edges must rise from 0 to 1 with 2 bins or more, got {list(self.edges)}"
+        if self.every_rounds < 1:
+            yield f"every_rounds must be 1 or more, got {self.every_rounds}"
+        if len(self.strata) > 2:
+            yield f"strata may name at most two columns, got {list(self.strata)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """``[analysis]``: the plan that is fixed before the first round."""
+
+    primary: str
+    operating_point: float = 0.5  # one of the edges
+    margin: float = 0.02
+    minimum_per_class: int = 15
+    final_round: Literal["fixed", "last"] = "last"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """The whole of ``task.toml``."""
+
+    schema: int
+    task: Identity
+    data: DataContract
+    labels: Labels
+    recipe: Recipe
+    model: ModelChoice
+    training: Training
+    federation: Federation
+    privacy: Privacy
+    evaluation: Evaluation
+    analysis: Analysis
+
+    def __post_init__(self) -> None:
+        refuse_problems("", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each table that does not fit another."""
+        if self.schema != SCHEMA:
+            yield f"schema must be {SCHEMA}, got {self.schema}; this fedrad reads no other"
+        if len(self.recipe.size) != self.data.dimensions:
+            yield f"recipe.size needs {self.data.dimensions} values, got {list(self.recipe.size)}"
+        if self.analysis.operating_point not in self.evaluation.edges:
+            yield f"analysis.operating_point {self.analysis.operating_point} must be an edge"
+        if self.labels.source == "csv" and set(self.labels.map.values()) != {0, 1}:
+            yield f"labels.map must lead to 0 and 1, got {self.labels.map}"
+        if self.training.class_weights and len(self.training.class_weights) != 2:
+            yield "training.class_weights needs one weight per class"
+        exact = self.evaluation.release == "exact"
+        if self.privacy.enabled and not exact:
+            releases = -(-self.federation.rounds // self.evaluation.every_rounds)
+            if releases > self.privacy.audit_releases:
+                yield (
+                    f"evaluation.every_rounds {self.evaluation.every_rounds} makes {releases} "
+                    f"releases, privacy.audit_releases allows {self.privacy.audit_releases}"
+                )
+
+    @property
+    def exact(self) -> bool:
+        """Whether exact metrics are released: simulation only, not private."""
+        return self.evaluation.release == "exact"
+
+    @property
+    def positive_index(self) -> int:
+        """The class index of the positive class."""
+        return self.task.classes.index(self.task.positive)
+
+
+def read_task(path: Path) -> Task:
+    """Read ``task.toml``.
+
+    Raises:
+        SettingsError: Every problem of the file at once.
+    """
+    return read_settings(Task, path)
+
+
+def parse_task(table: dict[str, Any]) -> Task:
+    """Build a task from a parsed table; raises ``SettingsError`` like ``read_task``."""
+    return build(Task, table)
+
+
+def canonical(task: Task) -> bytes:
+    """Return the canonical JSON of the task, defaults included."""
+    return canonical_json(as_table(task))
+
+
+def task_hash(task: Task) -> str:
+    """Return the task's name: the SHA-256 of its canonical JSON, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical(task)).hexdigest()
+
+
+def is_evaluation_round(task: Task, round_number: int) -> bool:
+    """Whether the schedule releases metrics after this round: every n-th, and the last."""
+    every = task.evaluation.every_rounds
+    return round_number % every == 0 or round_number == task.federation.rounds
