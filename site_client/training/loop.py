@@ -1,0 +1,162 @@
+"""Train one round at one site: private where the plan has noise, plain where it has none.
+
+The plan holds every number that decides the result, with its sources of chance; the same
+plan, data and starting weights give the same bits. The local optimiser starts anew every
+round. What a round costs and whether it may run belongs to ``guard`` and ``journal``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from fedrad.errors import PrivacyError
+from fedrad.parameters import Parameters, refuse_non_finite, subtract, trainable
+from fedrad.settings import refuse_problems
+from fedrad.task import Optimiser, Task
+from site_client.training.gradients import GradientSum, Tensors, clipped_sum, plain_sum
+from site_client.training.losses import Loss, loss_of
+from site_client.training.private import noised_mean
+from site_client.training.sampling import poisson_sample
+from site_client.training.source import Array, PatientImages, PatientSource, Record, through_stem
+
+logger = logging.getLogger(__name__)
+
+Augment = Callable[[Array, Array | None, np.random.Generator], tuple[Array, Array | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPlan:
+    """Every number of a round's local steps, and where its chance comes from."""
+
+    q: float  # chance of a patient to be drawn in a step, in (0, 1]
+    sigma: float  # noise multiplier; 0: plain training
+    steps: int
+    expected_batch_patients: float  # the divisor; never the drawn number
+    max_grad_norm: float
+    batches: np.random.Generator
+    noise: np.random.Generator | None = None  # needed where sigma > 0
+    rate: float | None = None  # instead of the task's learning rate
+    proximal: float = 0.0  # mu of FedProx
+
+    def __post_init__(self) -> None:
+        refuse_problems("plan", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if not 0 < self.q <= 1:
+            yield f"q must lie in (0, 1], got {self.q}"
+        if self.sigma < 0 or (self.sigma > 0 and self.noise is None):
+            yield f"sigma must be 0 or more, and have a noise generator above 0, got {self.sigma}"
+        if self.steps < 1:
+            yield f"steps must be 1 or more, got {self.steps}"
+        if not (self.expected_batch_patients > 0 and self.max_grad_norm > 0):
+            yield (
+                "expected_batch_patients and max_grad_norm must be greater than 0, "
+                f"got {self.expected_batch_patients} and {self.max_grad_norm}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a round made. Only ``update`` may leave, and only as private as the plan was."""
+
+    update: Parameters  # trained minus received
+    steps: int
+    skipped: int  # patient gradients that were not finite; stays at the site
+
+
+def train_round(
+    module: nn.Module,
+    source: PatientSource,
+    task: Task,
+    *,
+    plan: StepPlan,
+    augment: Augment | None = None,
+) -> Trained:
+    """Take the plan's local steps on ``module``, whose weights are changed in place.
+
+    An empty draw still takes its step, with noise alone where the plan is private.
+
+    Args:
+        module: With the weights that were received.
+        source: The site's training patients, or a kept ``FeatureSource`` of them.
+        task: Names the loss and the optimiser.
+        plan: The numbers; see ``StepPlan``.
+        augment: Changes images (K, 1, …) and masks of one patient, chance from
+            ``plan.batches``; stem features are not stored then.
+
+    Raises:
+        NonFiniteUpdateError: A weight is no longer finite; names the tensor.
+        ModelError: Loss, labels and network do not fit.
+    """
+    received = trainable(module)
+    part, patients = (module, source) if augment else through_stem(module, source)
+    part.train()
+    loss = loss_of(task)
+    optimiser = _optimiser(part, task.training.optimiser, plan.rate)
+    anchors = [tensor.detach().clone() for tensor in _trained(part)]
+    skipped = 0
+    for _ in range(plan.steps):
+        records = _draw(patients, plan, augment)
+        summed = _summed(part, records, loss, plan)
+        _step(part, _gradient(summed, plan), anchors, plan.proximal)
+        optimiser.step()
+        skipped += summed.skipped
+    if skipped:
+        logger.warning("gradients left out, not finite", extra={"left_out": skipped})
+    update = subtract(trainable(module), received)
+    refuse_non_finite(update)
+    return Trained(update, plan.steps, skipped)
+
+
+def _draw(patients: PatientSource, plan: StepPlan, augment: Augment | None) -> list[Record]:
+    drawn = poisson_sample(len(patients), plan.q, plan.batches)
+    records = [patients.record(int(index)) for index in drawn]
+    if augment is None:
+        return records
+    changed = ((r, augment(r.images, r.masks, plan.batches)) for r in records)
+    return [PatientImages(r.key, images, r.label, masks) for r, (images, masks) in changed]
+
+
+def _summed(part: nn.Module, records: list[Record], loss: Loss, plan: StepPlan) -> GradientSum:
+    if plan.sigma > 0:
+        return clipped_sum(part, records, loss, max_norm=plan.max_grad_norm)
+    return plain_sum(part, records, loss)
+
+
+def _gradient(summed: GradientSum, plan: StepPlan) -> Tensors:
+    if plan.sigma > 0:
+        if plan.noise is None:
+            raise PrivacyError("a private step needs a noise generator")
+        std = plan.sigma * plan.max_grad_norm
+        return noised_mean(summed, plan.noise, std=std, divisor=plan.expected_batch_patients)
+    return {name: t / plan.expected_batch_patients for name, t in summed.total.items()}
+
+
+def _step(part: nn.Module, gradient: Tensors, anchors: list[torch.Tensor], mu: float) -> None:
+    """Set every gradient; FedProx pulls towards the received weights, after the noise [1].
+
+    References:
+        [1] Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020, eq. 2.
+    """
+    for tensor, value, anchor in zip(_trained(part), gradient.values(), anchors, strict=True):
+        tensor.grad = value + mu * (tensor.detach() - anchor) if mu else value
+
+
+def _trained(part: nn.Module) -> list[nn.Parameter]:
+    return [tensor for tensor in part.parameters() if tensor.requires_grad]
+
+
+def _optimiser(part: nn.Module, choice: Optimiser, rate: float | None) -> torch.optim.Optimizer:
+    lr = choice.rate if rate is None else rate
+    if choice.name == "adam":
+        return torch.optim.Adam(_trained(part), lr=lr, weight_decay=choice.weight_decay)
+    return torch.optim.SGD(
+        _trained(part), lr=lr, momentum=choice.momentum, weight_decay=choice.weight_decay
+    )
