@@ -12,6 +12,8 @@ The tree::
     │   └── NonFiniteUpdateError
     ├── PrivacyError           privacy that would not hold
     │   ├── BudgetExceededError
+    │   ├── NotReadyError      a refusal that depends on patients
+    │   ├── AlreadyChargedError
     │   └── LedgerError        a ledger that does not verify
     ├── ProtocolError          a message that cannot be accepted
     ├── RunError               a run that cannot start or go on
@@ -98,6 +100,24 @@ class BudgetExceededError(PrivacyError):
         return (
             f"site {self.site!r} declines: the round would bring epsilon to {self.after:.2f}, "
             f"over its limit of {self.limit:.2f}; ask for fewer steps or more noise"
+        )
+
+
+class NotReadyError(PrivacyError):
+    """A refusal whose reason depends on patients: the wire says only "not-ready"."""
+
+
+class AlreadyChargedError(PrivacyError):
+    """A reply that was charged and settled before is asked for again."""
+
+    def __init__(self, reservation: str, stream: str) -> None:
+        super().__init__(reservation, stream)
+        self.reservation, self.stream = reservation, stream
+
+    def __str__(self) -> str:
+        return (
+            f"reply {self.reservation} was charged to {self.stream} and settled before; "
+            "send the kept reply again, or sit this round out"
         )
 
 

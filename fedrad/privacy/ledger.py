@@ -1,0 +1,293 @@
+"""The lines of a site's privacy ledger: what one says, how it is chained, what is spent.
+
+A line is one event in canonical JSON; its hash covers every field and the hash of the line
+before, so that none can be changed, dropped or moved unseen. Files belong to
+``site_client.journal``, epsilons to ``accounting``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, cast, get_args
+
+from fedrad.durable import canonical_json
+from fedrad.errors import AlreadyChargedError, LedgerError, SettingsError
+from fedrad.privacy.accounting import Event, Mechanism
+
+SCHEMA = 1
+EMPTY_HEAD = ""  # the head of a ledger without lines
+_ATTEMPT = "#"  # never part of a reply_id, which is hexadecimal
+
+Kind = Literal["reserve", "commit", "release"]
+Stream = Literal["train", "audit", "window", "test", "other"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What is about to be spent, on which patients, for which reply."""
+
+    reservation: str  # the reply_id
+    stream: Stream
+    task_hash: str
+    event: Event
+    patients_agreed: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether it adds no noise: simulation only."""
+        return self.event.mechanism == "exact"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One event of the ledger; ``sigma``, ``sensitivity`` and ``q`` as in ``Event``."""
+
+    schema: int
+    seq: int  # from 0
+    time: str  # ISO 8601, UTC; informative: order is that of seq
+    kind: Kind
+    reservation: str
+    stream: Stream
+    task_hash: str
+    mechanism: Mechanism
+    sigma: float
+    sensitivity: float
+    q: float
+    steps: int
+    patients_agreed: int
+    prev: str  # hash of the line before; empty for the first
+    hash: str
+
+    @property
+    def event(self) -> Event:
+        """The event that this line charges or, for a commit, settles on."""
+        return Event(
+            mechanism=self.mechanism,
+            sigma=self.sigma,
+            q=self.q,
+            steps=self.steps,
+            sensitivity=self.sensitivity,
+        )
+
+
+def encode(line: Line) -> bytes:
+    """Return the line's canonical JSON, without a newline."""
+    return canonical_json(asdict(line))
+
+
+def as_table(line: Line) -> dict[str, Any]:
+    """Return the line as a plain dict, as a reply carries it."""
+    return asdict(line)
+
+
+def parse_line(text: bytes | str) -> Line:
+    """Read one line.
+
+    Raises:
+        LedgerError: Not JSON, not the fields of a line, or a value that no line can have.
+    """
+    try:
+        table = json.loads(text)
+    except (ValueError, UnicodeDecodeError):
+        raise LedgerError("a ledger line is not JSON") from None
+    return line_from(table)
+
+
+def line_from(table: Any) -> Line:
+    """Build a line from a parsed dict, such as an event of a reply.
+
+    Raises:
+        LedgerError: As for ``parse_line``.
+    """
+    if not isinstance(table, dict) or set(table) != set(_FIELDS):
+        raise LedgerError(f"a ledger line must have exactly the fields {', '.join(_FIELDS)}")
+    for name, kind in _FIELDS.items():
+        if type(table[name]) is not kind:
+            raise LedgerError(f"{name} of a ledger line must be {kind.__name__}")
+    line = Line(**cast("dict[str, Any]", table))
+    if line.kind not in get_args(Kind) or line.stream not in get_args(Stream):
+        raise LedgerError(f"ledger line {line.seq} has an unknown kind or stream")
+    try:
+        line.event  # noqa: B018  # building the event checks its numbers
+    except SettingsError as error:
+        raise LedgerError(f"ledger line {line.seq}: {'; '.join(error.problems)}") from None
+    return line
+
+
+class Chain:
+    """A verified sequence of lines that grows at its end."""
+
+    def __init__(self) -> None:
+        self._lines: list[Line] = []
+        self._open: dict[tuple[str, str], Line] = {}
+        self._settled: set[tuple[str, str]] = set()
+
+    @property
+    def head(self) -> str:
+        """The hash of the last line; empty for an empty ledger."""
+        return self._lines[-1].hash if self._lines else EMPTY_HEAD
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """Every line, oldest first."""
+        return tuple(self._lines)
+
+    def next_attempt(self, reservation: str, stream: Stream) -> str:
+        """Return the name under which a reply may be charged next.
+
+        The first attempt has the reply's own id. An open attempt is one that died: it
+        stays charged, and the next is ``reservation#2``.
+
+        Raises:
+            AlreadyChargedError: An attempt was committed or released.
+        """
+        name, attempt = reservation, 1
+        while (name, stream) in self._open:
+            attempt += 1
+            name = f"{reservation}{_ATTEMPT}{attempt}"
+        if (name, stream) in self._settled:
+            raise AlreadyChargedError(reservation, stream)
+        return name
+
+    def newest_open(self, reservation: str) -> Line:
+        """Return the newest attempt at a reply, still open.
+
+        Raises:
+            LedgerError: There is none, or it is settled; what died before stays charged.
+        """
+        attempts = [
+            line
+            for line in self._lines
+            if _base(line.reservation) == reservation and line.kind == "reserve"
+        ]
+        newest = attempts[-1] if attempts else None
+        if newest is None or (newest.reservation, newest.stream) not in self._open:
+            raise LedgerError(f"reservation {reservation} is not open; reserve before committing")
+        return newest
+
+    def charge_line(self, kind: Kind, charge: Charge, *, time: str) -> Line:
+        """Return the line that would charge ``charge`` next; the chain stays as it is.
+
+        Raises:
+            AlreadyChargedError: As for ``next_attempt``.
+        """
+        event = charge.event
+        line = Line(
+            schema=SCHEMA, seq=len(self._lines), time=time, kind=kind,
+            reservation=self.next_attempt(charge.reservation, charge.stream),
+            stream=charge.stream, task_hash=charge.task_hash,
+            mechanism=event.mechanism, sigma=float(event.sigma),
+            sensitivity=float(event.sensitivity), q=float(event.q), steps=int(event.steps),
+            patients_agreed=int(charge.patients_agreed), prev=self.head, hash="",
+        )  # fmt: skip
+        return sealed(line)
+
+    def commit_line(self, reserved: Line, *, steps: int, time: str) -> Line:
+        """Return the line that would settle ``reserved`` at ``steps`` next."""
+        return sealed(
+            replace(
+                reserved,
+                seq=len(self._lines),
+                time=time,
+                kind="commit",
+                steps=steps,
+                prev=self.head,
+                hash="",
+            )
+        )
+
+    def refuse(self, line: Line) -> None:
+        """Raise ``LedgerError``, naming the line, unless it may come next."""
+        problem = self._problem(line)
+        if problem:
+            raise LedgerError(f"ledger line {line.seq}: {problem}")
+
+    def append(self, line: Line) -> None:
+        """Check ``line`` against everything before it and take it in.
+
+        Raises:
+            LedgerError: Names the line and what is wrong with it.
+        """
+        self.refuse(line)
+        key = (line.reservation, line.stream)
+        if line.kind == "reserve":
+            self._open[key] = line
+        else:
+            self._open.pop(key, None)
+            self._settled.add(key)
+        self._lines.append(line)
+
+    def _problem(self, line: Line) -> str:
+        if line.schema != SCHEMA:
+            return f"its schema is {line.schema}; this fedrad reads {SCHEMA}"
+        if line.seq != len(self._lines) or line.prev != self.head:
+            return f"it does not follow line {len(self._lines) - 1}"
+        if line.hash != digest(line):
+            return "its hash is not that of its content"
+        key = (line.reservation, line.stream)
+        if line.kind == "commit":
+            return _commit_problem(line, self._open.get(key))
+        if key in self._open or key in self._settled:
+            return "its reservation was charged before"
+        return ""
+
+
+def _base(reservation: str) -> str:
+    return reservation.partition(_ATTEMPT)[0]
+
+
+def _commit_problem(line: Line, reserved: Line | None) -> str:
+    if reserved is None:
+        return "it commits a reservation that is not open"
+    if line.steps > reserved.steps:
+        return f"it commits {line.steps} steps of {reserved.steps} reserved; it may only lower them"
+    bound = ("task_hash", "mechanism", "sigma", "sensitivity", "q", "patients_agreed")
+    changed = [name for name in bound if getattr(line, name) != getattr(reserved, name)]
+    return f"it changes {', '.join(changed)} of its reservation" if changed else ""
+
+
+def digest(line: Line) -> str:
+    """Return the SHA-256 over the canonical line without ``hash``, ``prev`` included."""
+    table = asdict(line)
+    del table["hash"]
+    return hashlib.sha256(canonical_json(table)).hexdigest()
+
+
+def sealed(line: Line) -> Line:
+    """Return the line with its own hash."""
+    return replace(line, hash=digest(line))
+
+
+def verify(lines: Iterable[Line]) -> Chain:
+    """Check a whole ledger: order, hashes, reservations; return it as a chain.
+
+    Raises:
+        LedgerError: Names the first line that does not fit.
+    """
+    chain = Chain()
+    for line in lines:
+        chain.append(line)
+    return chain
+
+
+def spent(lines: Sequence[Line]) -> dict[str, tuple[Event, ...]]:
+    """Return the events charged so far, per stream of patients.
+
+    A commit takes the place of its reservation; an open reservation counts in full,
+    whether its work is still running or died. The lines of one task can be passed alone.
+    """
+    charged: dict[tuple[str, str], Event] = {}
+    for line in lines:
+        charged[line.reservation, line.stream] = line.event
+    streams: dict[str, list[Event]] = {}
+    for (_, stream), event in charged.items():
+        streams.setdefault(stream, []).append(event)
+    return {stream: tuple(events) for stream, events in streams.items()}
+
+
+_FIELDS: dict[str, type] = {
+    field.name: {"int": int, "float": float}.get(str(field.type), str) for field in fields(Line)
+}

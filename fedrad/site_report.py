@@ -1,0 +1,75 @@
+"""Noise a site's sums as one joint Gaussian mechanism: what may leave after an evaluation.
+
+Each block has a public share of the one release. Divide block b by its sensitivity and
+multiply by the square root of its share: one patient then moves all blocks together by at
+most 1 in L2 norm, since the shares sum to 1, and noise of standard deviation ``sigma`` on
+that scale is a Gaussian mechanism with noise multiplier ``sigma``. On the block's own
+scale this is noise of sigma × sensitivity / √share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+
+from fedrad.errors import PrivacyError
+from fedrad.privacy.mechanisms import gaussian, rounded
+from fedrad.protocol.messages import Block
+
+CLASSIFICATION: Mapping[str, float] = MappingProxyType(
+    {"n": 0.06, "positives": 0.10, "operating": 0.24, "table": 0.60}
+)
+SEGMENTATION: Mapping[str, float] = MappingProxyType(
+    {"n": 0.05, "dice_histogram": 0.55, "dice_sum": 0.40}
+)
+
+
+def shares_of(blocks: Sequence[Block]) -> Mapping[str, float]:
+    """Return the public shares of the kind of report that these blocks make.
+
+    Raises:
+        PrivacyError: They are no known report, so no sensitivity was worked out for them;
+            the block ``exact`` has no noise that would do.
+    """
+    names = sorted(block.name for block in blocks)
+    for shares in (CLASSIFICATION, SEGMENTATION):
+        if names == sorted(shares):
+            return shares
+    raise PrivacyError(f"no shares are agreed for a report of {', '.join(names) or 'nothing'}")
+
+
+def deviation(block: Block, *, sigma: float, share: float) -> float:
+    """Return the standard deviation of the noise on each value of a block."""
+    return sigma * block.sensitivity / math.sqrt(share)
+
+
+def noised(blocks: Sequence[Block], *, sigma: float, rng: np.random.Generator) -> tuple[Block, ...]:
+    """Add the noise of one Gaussian release with noise multiplier ``sigma``.
+
+    Args:
+        blocks: Exact sums of one kind of report, all of them.
+        sigma: The noise multiplier of the whole release; greater than 0.
+        rng: ``mechanisms.noise_source()``; nothing else in a hospital.
+
+    Returns:
+        The blocks in their order, values rounded to a public grid of 2^-10, ``sigma`` the
+        standard deviation of what was added.
+
+    Raises:
+        PrivacyError: Unknown blocks, blocks noised before, or no noise asked for.
+    """
+    shares = shares_of(blocks)
+    if any(block.sigma != 0 for block in blocks):
+        raise PrivacyError("these sums carry noise already; noise the exact ones once")
+    return tuple(
+        _noised(block, deviation(block, sigma=sigma, share=shares[block.name]), rng)
+        for block in blocks
+    )
+
+
+def _noised(block: Block, sigma: float, rng: np.random.Generator) -> Block:
+    return replace(block, values=rounded(gaussian(block.values, sigma, rng=rng)), sigma=sigma)

@@ -1,0 +1,174 @@
+"""Decide whether the site can afford what it is asked, before anything is spent.
+
+``site.toml`` outranks the request. The errors carry the numbers for the site's own screen;
+which single word goes over the wire is ``round``'s business. Nothing is written here: call
+this and ``Journal.reserve`` inside one ``Journal.exclusive`` block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from fedrad.contract import SiteTerms
+from fedrad.errors import BudgetExceededError, NotReadyError, PrivacyError
+from fedrad.privacy.accounting import Event, site_epsilon
+from fedrad.privacy.ledger import Charge, Line, spent
+from fedrad.task import Task
+from site_client.settings import SiteSettings
+
+_MOST_STEPS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One charge that a site is asked to accept."""
+
+    task: Task
+    charge: Charge
+    patients: int  # exact number in the stream; never leaves the site
+    simulated: bool  # only a simulation may run what is not private
+
+
+def train_event(task: Task, terms: SiteTerms, sampling_rate: float) -> Event:
+    """Return what one round of local training spends: all its steps."""
+    private = task.privacy.enabled
+    return Event(
+        mechanism="subsampled-gaussian" if private and terms.train_sigma > 0 else "exact",
+        sigma=terms.train_sigma if private else 0.0,
+        q=sampling_rate,
+        steps=task.training.steps,
+    )
+
+
+def audit_event(task: Task, terms: SiteTerms) -> Event:
+    """Return what one site report spends: one joint Gaussian, or everything if exact."""
+    private = not task.exact and terms.audit_sigma > 0
+    return Event(
+        mechanism="gaussian" if private else "exact",
+        sigma=terms.audit_sigma if private else 0.0,
+        q=1.0,
+        steps=1,
+    )
+
+
+def check_round(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> None:
+    """Accept a charge silently or refuse it with the site's own sentence.
+
+    Args:
+        settings: The site's word.
+        ask: What is asked.
+        lines: The site's whole ledger, all tasks.
+
+    Raises:
+        NotReadyError: Too few patients; depends on patients, so the wire says "not-ready".
+        BudgetExceededError: The charge would pass the site's epsilon, in total or for the
+            task; carries the epsilon it would reach and the limit.
+        PrivacyError: Not private outside a simulation, less noise, more rounds or steps,
+            or a larger delta than the site allows.
+    """
+    for problem in _problems(settings, ask, lines):
+        raise PrivacyError(f"site {settings.site.name!r} declines: {problem}")
+    smallest = settings.privacy.min_patients if ask.charge.stream == "train" else 1
+    if ask.patients < smallest:
+        raise NotReadyError(
+            f"site {settings.site.name!r} is not ready: {ask.patients} patients in "
+            f"{ask.charge.stream}, min_patients is {smallest}; add cases or lower it in site.toml"
+        )
+    if not ask.charge.exact:
+        _refuse_overspending(settings, ask, lines)
+
+
+def steps_that_fit(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> int:
+    """Return how many more steps at this noise and rate the site could afford, up to 2^20.
+
+    An exact charge has no price: 0. ``steps_that_fit // steps`` is the number of rounds.
+    """
+    if ask.charge.exact:
+        return 0
+    low, high = 0, 1
+    while high < _MOST_STEPS and _fits(settings, ask, lines, steps=high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        fits = _fits(settings, ask, lines, steps=middle)
+        low, high = (middle, high) if fits else (low, middle)
+    return low
+
+
+def room(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> str:
+    """Return one sentence for the site's screen: what would still fit."""
+    steps, wanted = steps_that_fit(settings, ask, lines), ask.charge.event.steps
+    rounds = steps // wanted if wanted else 0
+    return (
+        f"at this noise {steps} more steps would fit, "
+        f"which is {rounds} {'round' if rounds == 1 else 'rounds'} of {wanted}"
+    )
+
+
+def _problems(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> Iterator[str]:
+    limits, charge, privacy = settings.privacy, ask.charge, ask.task.privacy
+    if charge.exact:
+        if not ask.simulated:
+            yield "the task is not private; only a simulation may run it"
+        return
+    if privacy.delta > limits.delta_limit:
+        yield f"the task's delta {privacy.delta:g} is over delta_limit {limits.delta_limit:g}"
+    if privacy.delta * charge.patients_agreed >= 1:
+        yield (
+            f"the task's delta {privacy.delta:g} is not below 1 / {charge.patients_agreed} patients"
+        )
+    if charge.stream == "train":
+        yield from _training_problems(settings, charge, lines)
+
+
+def _training_problems(
+    settings: SiteSettings, charge: Charge, lines: Sequence[Line]
+) -> Iterator[str]:
+    limits, event = settings.privacy, charge.event
+    if event.multiplier < limits.min_noise:
+        yield f"noise multiplier {event.multiplier:g} is under min_noise {limits.min_noise:g}"
+    if event.steps > limits.max_steps:
+        yield f"{event.steps} steps in a round are over max_steps {limits.max_steps}"
+    rounds = {
+        line.reservation
+        for line in lines
+        if line.task_hash == charge.task_hash and line.stream == "train"
+    }
+    if len(rounds) >= limits.max_rounds:
+        yield f"{len(rounds)} rounds of this task are charged, max_rounds is {limits.max_rounds}"
+
+
+def _refuse_overspending(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> None:
+    for after, limit in _reached(settings, ask, lines):
+        if after > limit:
+            raise BudgetExceededError(settings.site.name, after, limit)
+
+
+def _fits(settings: SiteSettings, ask: Ask, lines: Sequence[Line], *, steps: int) -> bool:
+    event = replace(ask.charge.event, steps=steps)
+    asked = replace(ask, charge=replace(ask.charge, event=event))
+    return all(after <= limit for after, limit in _reached(settings, asked, lines))
+
+
+def _reached(
+    settings: SiteSettings, ask: Ask, lines: Sequence[Line]
+) -> Iterator[tuple[float, float]]:
+    """Yield (epsilon after the charge, its limit) for the task, if limited, and the site.
+
+    Both are taken at the site's own delta. In a simulation exact events are left out: the
+    site knows that they are not private.
+    """
+    limits, charge = settings.privacy, ask.charge
+    counted = [line for line in lines if not (ask.simulated and line.mechanism == "exact")]
+    own = limits.per_task.get(ask.task.task.name)
+    if own is not None:
+        of_task = [line for line in counted if line.task_hash == charge.task_hash]
+        yield _after(of_task, charge, limits.delta_limit), own
+    yield _after(counted, charge, limits.delta_limit), limits.epsilon_limit
+
+
+def _after(lines: Sequence[Line], charge: Charge, delta: float) -> float:
+    streams = spent(lines)
+    streams[charge.stream] = (*streams.get(charge.stream, ()), charge.event)
+    return site_epsilon(streams, delta)
