@@ -42,47 +42,64 @@ class Stemmed(nn.Module):
         return logits
 
 
+class Separable(nn.Module):
+    """Fixed 2D filters, each a sum of products of a column and a row filter.
+
+    (N, 1, H, W) to (N, F, H, W); the border pixel goes on outside the image.
+
+    Args:
+        columns: Filters along a column, (F, R, k): R products for each of F filters, k odd.
+        rows: Filters along a row, of the same shape.
+    """
+
+    def __init__(self, columns: torch.Tensor, rows: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("columns", columns.float())
+        self.register_buffer("rows", rows.float())
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Correlate every image with every filter, as two products with band matrices."""
+        buffers = dict(self.named_buffers())
+        columns, rows = buffers["columns"], buffers["rows"]
+        (filters, terms, taps), (height, width) = rows.shape, images.shape[-2:]
+        padded = functional.pad(images, (taps // 2,) * 4, mode="replicate")[:, 0]
+        along = padded @ band(rows, width).flatten(0, 2).T
+        along = along.reshape(*padded.shape[:2], filters, terms, width)
+        along = along.permute(2, 3, 1, 0, 4).reshape(filters, terms * padded.shape[1], -1)
+        down = band(columns, height).transpose(1, 2).reshape(filters, height, -1)
+        return (down @ along).reshape(filters, height, -1, width).permute(2, 0, 1, 3)
+
+
 class FilterBank(nn.Module):
     """Fixed responses: both signs of each Laplacian, then each Gabor modulus.
 
     (N, 1, H, W) to (N, C, H, W). Every image is first brought to mean 0 and deviation 1 by
     itself, so gain and offset of a scanner change nothing. With ``mean`` and ``deviation``
-    the responses are standardised; without, they are raw.
+    in ``bank`` the responses are standardised; without, they are raw.
     """
 
     def __init__(self, bank: dict[str, Any]) -> None:
         super().__init__()
-        for index, sigma in enumerate(bank["log_sigmas_px"]):
-            self.register_buffer(f"log_{index}", laplacian_of_gaussian(sigma)[None, None])
-        for index, wavelength in enumerate(bank["gabor_wavelengths_px"]):
-            pairs = gabor_pairs(wavelength, bank["gabor_orientations"])
-            self.register_buffer(f"gabor_{index}", pairs[:, None])
-        signs = 2 * len(bank["log_sigmas_px"])
-        moduli = len(bank["gabor_wavelengths_px"]) * bank["gabor_orientations"]
-        self.channels = signs + moduli
-        shape = (1, self.channels, 1, 1)
-        mean = bank.get("mean", [0.0] * self.channels)
-        deviation = bank.get("deviation", [1.0] * self.channels)
-        self.register_buffer("mean", torch.tensor(mean).reshape(shape))
-        self.register_buffer("deviation", torch.tensor(deviation).reshape(shape))
+        orientations = bank["gabor_orientations"]
+        self.blobs = nn.ModuleList(laplacian_of_gaussian(s) for s in bank["log_sigmas_px"])
+        self.waves = nn.ModuleList(
+            gabor_pairs(wavelength, orientations) for wavelength in bank["gabor_wavelengths_px"]
+        )
+        self.channels = 2 * len(self.blobs) + orientations * len(self.waves)
+        mean = torch.tensor(bank.get("mean", [0.0] * self.channels))
+        deviation = torch.tensor(bank.get("deviation", [1.0] * self.channels))
+        self.register_buffer("mean", mean.reshape(1, -1, 1, 1))
+        self.register_buffer("deviation", deviation.reshape(1, -1, 1, 1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the standardised responses to ``images``."""
         scaled = standardised(images)
-        kernels = dict(self.named_buffers())
-        maps = [self._signs(scaled, kernels[k]) for k in kernels if k.startswith("log_")]
-        maps += [self._moduli(scaled, kernels[k]) for k in kernels if k.startswith("gabor_")]
-        return (torch.cat(maps, dim=1) - kernels["mean"]) / kernels["deviation"]
-
-    @staticmethod
-    def _signs(images: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-        response = filtered(images, kernel)
-        return torch.cat([response.clamp(min=0), (-response).clamp(min=0)], dim=1)
-
-    @staticmethod
-    def _moduli(images: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
-        real, imaginary = filtered(images, pairs).chunk(2, dim=1)
-        return (real.square() + imaginary.square()).sqrt()
+        blobs = [blob(scaled) for blob in self.blobs]
+        signs = [half for blob in blobs for half in (blob.clamp(min=0), (-blob).clamp(min=0))]
+        moduli = [modulus(wave(scaled)) for wave in self.waves]
+        responses = torch.cat([*signs, *moduli], dim=1)
+        buffers = dict(self.named_buffers(recurse=False))
+        return (responses - buffers["mean"]) / buffers["deviation"]
 
 
 class ShrunkenBank(nn.Module):
@@ -110,8 +127,7 @@ class PixelContext(nn.Module):
         super().__init__()
         self.bank = bank
         rows, columns = size
-        for index, share in enumerate(CONTEXT_SHARES):
-            self.register_buffer(f"blur_{index}", gaussian(share * rows)[None, None])
+        self.blurs = nn.ModuleList(gaussian(share * rows) for share in CONTEXT_SHARES)
         down, across = torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns)
         y, x = torch.meshgrid(down, across, indexing="ij")
         self.register_buffer("place", torch.stack([x, y, x * x, y * y, x.abs() * y])[None])
@@ -120,11 +136,10 @@ class PixelContext(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return everything the pixel network sees of ``images``."""
         scaled = standardised(images)
-        pair = torch.cat([scaled, scaled.flip(-1)], dim=1)
-        buffers = dict(self.named_buffers(recurse=False))
-        blurs = [blurred(pair, kernel) for name, kernel in buffers.items() if "blur" in name]
-        place = buffers["place"].expand(len(images), -1, -1, -1)
-        return torch.cat([self.bank(images), pair, *blurs, place], dim=1)
+        mirrored = scaled.flip(-1)
+        blurs = [blurred for blur in self.blurs for blurred in (blur(scaled), blur(mirrored))]
+        place = dict(self.named_buffers(recurse=False))["place"].expand(len(images), -1, -1, -1)
+        return torch.cat([self.bank(images), scaled, mirrored, *blurs, place], dim=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,60 +190,63 @@ def standardised(images: torch.Tensor) -> torch.Tensor:
     return (images - mean) / deviation.clamp(min=1e-6)
 
 
-def filtered(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
-    """Correlate (N, 1, H, W) with (F, 1, k, k); the border pixel goes on outside the image."""
-    margin = kernels.shape[-1] // 2
-    padded = functional.pad(images, (margin,) * 4, mode="replicate")
-    return functional.conv2d(padded, kernels)
+def band(filters: torch.Tensor, size: int) -> torch.Tensor:
+    """Return matrices that correlate: (..., k) to (..., size, size + k - 1), each row one on."""
+    taps = filters.shape[-1]
+    skewed = filters.new_zeros(*filters.shape[:-1], size, size + taps)
+    skewed[..., :taps] = filters[..., None, :]
+    used = size * (size + taps - 1)
+    return skewed.flatten(-2)[..., :used].reshape(*filters.shape[:-1], size, size + taps - 1)
 
 
-def blurred(images: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Correlate every channel of (N, C, H, W) with one (1, 1, k, k) kernel."""
-    count, channels = images.shape[:2]
-    single = filtered(images.flatten(0, 1)[:, None], kernel)
-    return single.reshape(count, channels, *images.shape[2:])
+def modulus(pairs: torch.Tensor) -> torch.Tensor:
+    """Return the length of (real, imaginary): (N, 2 F, H, W) to (N, F, H, W)."""
+    real, imaginary = pairs.chunk(2, dim=1)
+    return (real.square() + imaginary.square()).sqrt()
 
 
-def gaussian(sigma_px: float) -> torch.Tensor:
-    """Return a (k, k) Gaussian of sum 1, cut at three deviations."""
-    y, x = _grid(sigma_px)
-    bell = torch.exp(-(x * x + y * y) / (2 * sigma_px**2))
-    return (bell / bell.sum()).float()
+def gaussian(sigma_px: float) -> Separable:
+    """Return a blur of sum 1, cut at three deviations."""
+    bell, _ = _bell(sigma_px)
+    return Separable(bell[None, None], bell[None, None])
 
 
-def laplacian_of_gaussian(sigma_px: float) -> torch.Tensor:
-    """Return a (k, k) scale-normalised, sign-flipped Laplacian of Gaussian of sum 0 [1].
+def laplacian_of_gaussian(sigma_px: float) -> Separable:
+    """Return the scale-normalised, sign-flipped Laplacian of Gaussian [1], of sum 0.
 
     A bright blob of radius sqrt(2) sigma gives the largest positive response.
     """
-    y, x = _grid(sigma_px)
-    r = (x * x + y * y) / sigma_px**2
-    kernel = (2 - r) * torch.exp(-r / 2) / (2 * math.pi * sigma_px**2)
-    return (kernel - kernel.mean()).float()
+    bell, x = _bell(sigma_px)
+    bend = bell * (1 - (x / sigma_px) ** 2)  # minus sigma² times the second derivative
+    excess = 2 * bend.sum()  # what cutting and sampling leave
+    rows = torch.stack([bend, bell, -excess * bell])
+    return Separable(torch.stack([bell, bend, bell])[None], rows[None])
 
 
-def gabor_pairs(wavelength_px: float, orientations: int) -> torch.Tensor:
-    """Return (2 * orientations, k, k) Gabor filters of sum 0 [2]: real parts, then imaginary.
+def gabor_pairs(wavelength_px: float, orientations: int) -> Separable:
+    """Return Gabor filters of sum 0 [2]: the real part of every orientation, then imaginary.
 
-    The envelope's deviation is half the wavelength.
+    The envelope is a Gaussian whose deviation is half the wavelength.
     """
-    sigma = wavelength_px / 2
-    y, x = _grid(sigma)
-    bell = torch.exp(-(x * x + y * y) / (2 * sigma**2))
-    bell = bell / bell.sum()
-    waves = [_wave(x, y, math.pi * i / orientations, wavelength_px) for i in range(orientations)]
-    kernels = [bell * torch.cos(wave) for wave in waves] + [
-        bell * torch.sin(wave) for wave in waves
-    ]
-    return torch.stack([kernel - kernel.sum() * bell for kernel in kernels]).float()
+    bell, x = _bell(wavelength_px / 2)
+    columns, rows = [], []
+    for part in (0.0, -math.pi / 2):  # cosine, sine
+        for index in range(orientations):
+            angle = math.pi * index / orientations
+            across = 2 * math.pi * math.cos(angle) / wavelength_px
+            down = 2 * math.pi * math.sin(angle) / wavelength_px
+            # cos(a + b) = cos a cos b - sin a sin b, shifted by ``part``
+            column = torch.stack([torch.cos(down * x), -torch.sin(down * x)]) * bell
+            row = torch.stack([torch.cos(across * x + part), torch.sin(across * x + part)]) * bell
+            excess = (column.sum(1) * row.sum(1)).sum()
+            columns.append(torch.cat([column, bell[None]]))
+            rows.append(torch.cat([row, -excess * bell[None]]))
+    return Separable(torch.stack(columns), torch.stack(rows))
 
 
-def _wave(x: torch.Tensor, y: torch.Tensor, angle: float, wavelength_px: float) -> torch.Tensor:
-    return 2 * math.pi * (x * math.cos(angle) + y * math.sin(angle)) / wavelength_px
-
-
-def _grid(sigma_px: float) -> tuple[torch.Tensor, torch.Tensor]:
+def _bell(sigma_px: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a Gaussian of sum 1 at every pixel within three deviations, and the places."""
     reach = math.ceil(3 * sigma_px)
-    axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    return y, x
+    x = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    bell = torch.exp(-(x**2) / (2 * sigma_px**2))
+    return bell / bell.sum(), x
