@@ -1,0 +1,140 @@
+"""One split of one task at one site, as patients with arrays.
+
+Loading a split brings the catalogue up to date, passes the gate, and prepares every image
+once; later reads come from the cache. A file whose pixels cannot be used goes to
+quarantine and the patient's next image takes its place. Arrays are float32
+(images, 1, [slices,] rows, columns).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrad.errors import DamagedStateError
+from fedrad.task import Task
+from site_client import home as site_home
+from site_client.catalogue import update_catalogue, write_quarantine
+from site_client.cohort import assemble
+from site_client.deidentify.pseudonyms import pseudonyms
+from site_client.gate import admit
+from site_client.patients import Split
+from site_client.preparation import PatientFiles, Preparation
+from site_client.settings import read_site
+
+_MEMORY_SHARE = 0.25  # of [resources] memory_gib, for arrays that stay in memory
+
+
+@dataclass(frozen=True, slots=True)
+class PatientRecord:
+    """Everything a model may see of one patient."""
+
+    key: str  # the patient's pseudonym
+    images: NDArray[np.float32]  # (images, 1, [slices,] rows, columns)
+    label: int | None  # class index; None for a segmentation
+    masks: NDArray[np.uint8] | None  # 0 or 1, the shape of images; None for a classification
+
+
+class PatientDataset:
+    """The patients of one split, sorted by pseudonym; arrays are read when asked for.
+
+    Attributes:
+        split: Which split this is.
+        patients: Pseudonyms, sorted.
+        labels: Patient to class index; empty for a segmentation.
+        warnings: What the site's own screen should say; counts only.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        files: dict[str, PatientFiles],
+        *,
+        labels: dict[str, int],
+        warnings: tuple[str, ...] = (),
+        memory_bytes: int = 0,
+    ) -> None:
+        self.split: Split = split
+        self.patients = tuple(sorted(files))
+        self.labels = {patient: labels[patient] for patient in self.patients if labels}
+        self.warnings = warnings
+        self._files = files
+        self._kept: dict[str, PatientRecord] | None = {} if memory_bytes >= _size(files) else None
+
+    def __len__(self) -> int:
+        return len(self.patients)
+
+    def record(self, index: int) -> PatientRecord:
+        """Return one patient; treat the arrays as read-only.
+
+        Args:
+            index: 0 to ``len(self) - 1``.
+
+        Raises:
+            DamagedStateError: A cached array was damaged or deleted since loading.
+        """
+        patient = self.patients[index]
+        if self._kept is None:
+            return self._read(patient)
+        if patient not in self._kept:
+            self._kept[patient] = self._read(patient)
+        return self._kept[patient]
+
+    def _read(self, patient: str) -> PatientRecord:
+        files = self._files[patient]
+        truth = _stack(files.masks) if files.masks else None
+        return PatientRecord(patient, _stack(files.images), self.labels.get(patient), truth)
+
+
+def load_split(home: Path, task: Task, split: Split) -> PatientDataset:
+    """Load one split of a task, preparing what is not yet in the cache.
+
+    Args:
+        home: The site's folder.
+        task: Decides which images, labels and recipe.
+        split: ``train``, ``audit``, ``window`` or ``test``.
+
+    Returns:
+        The split's patients; possibly none.
+
+    Raises:
+        ArchiveError: The archive is missing.
+        DataError: No image suits the task.
+        LabelError: The task needs labels and there are none.
+        SettingsError: ``site.toml`` or the recipe's constants cannot be used.
+    """
+    settings = read_site(home)
+    names = pseudonyms(site_home.split_key(home))
+    catalogue = update_catalogue(home)
+    admitted = admit(catalogue, task)
+    cohort = assemble(admitted, task, split=split, settings=settings, names=names)
+    write_quarantine(home, task.task.name, cohort.refused)
+    preparation = Preparation(home, settings.archive.path, task, catalogue)
+    files = preparation.patients(cohort)
+    preparation.finish(f"{task.task.name} {split}")
+    return PatientDataset(
+        split,
+        files,
+        labels=cohort.labels,
+        warnings=cohort.warnings,
+        memory_bytes=int(settings.resources.memory_gib * _MEMORY_SHARE * 2**30),
+    )
+
+
+def _stack(paths: tuple[Path, ...]) -> NDArray[Any]:
+    try:
+        return np.stack([np.load(path, allow_pickle=False) for path in paths])
+    except (OSError, ValueError, EOFError):
+        raise DamagedStateError(
+            f"the cache {paths[0].parent.parent} is damaged; delete the folder, it fills again"
+        ) from None
+
+
+def _size(files: dict[str, PatientFiles]) -> int:
+    return sum(
+        path.stat().st_size for found in files.values() for path in found.images + found.masks
+    )

@@ -1,0 +1,145 @@
+"""The deterministic part of a recipe: from grey values or Hounsfield units to network input.
+
+An image is resampled to the task's spacing, or else fitted into the recipe's size with its
+proportions kept; its intensity is mapped by public constants; the rest is padding of value
+0. Masks go the same way with a threshold at one half. Arrays are (rows, columns) or
+(slices, rows, columns) on the way in and have one channel in front on the way out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import (
+    Compose,
+    EnsureChannelFirst,
+    Lambda,
+    NormalizeIntensity,
+    Resize,
+    ResizeWithPadOrCrop,
+    ScaleIntensityRange,
+)
+from numpy.typing import NDArray
+
+from fedrad.constants import read_constants
+from fedrad.errors import SettingsError
+from fedrad.settings import as_table
+from fedrad.task import Intensity, Task
+from site_client.archive.instances import UnusableFileError
+
+VERSION = "1"  # raise when the same image would come out differently
+
+
+def recipe_key(task: Task) -> dict[str, Any]:
+    """Return everything but the pixels that decides what ``prepare_image`` returns.
+
+    Augmentation is left out: it happens after the cache.
+    """
+    return {
+        "version": VERSION,
+        "recipe": as_table(dataclasses.replace(task.recipe, augment=())),
+        "constants": read_constants(task.recipe.intensity.constants),
+        "spacing_mm": list(task.data.spacing_mm),
+    }
+
+
+def prepare_image(
+    values: NDArray[np.float32], spacing_mm: Sequence[float], task: Task
+) -> NDArray[np.float32]:
+    """Apply the recipe to one image or volume.
+
+    Args:
+        values: (rows, columns) in [0, 1], or (slices, rows, columns) in Hounsfield units.
+        spacing_mm: One length for each axis; may be empty if the task names no spacing.
+        task: Its recipe and spacing.
+
+    Returns:
+        float32 (1, *recipe.size), every value finite.
+
+    Raises:
+        UnusableFileError: ``spacing-unknown`` where the task needs it, ``not-finite``.
+        SettingsError: The named constants do not fit the kind of intensity.
+    """
+    if not np.isfinite(values).all():
+        raise UnusableFileError("not-finite")
+    steps = [EnsureChannelFirst(channel_dim="no_channel")]
+    steps += _resizing(values.shape, resized_shape(values.shape, spacing_mm, task))
+    steps += [*_intensity(task.recipe.intensity), ResizeWithPadOrCrop(task.recipe.size)]
+    return _array(Compose(steps)(torch.from_numpy(np.ascontiguousarray(values))))
+
+
+def prepare_mask(
+    mask: NDArray[np.uint8], spacing_mm: Sequence[float], task: Task
+) -> NDArray[np.uint8]:
+    """Bring a mask onto the grid of ``prepare_image``.
+
+    Args:
+        mask: 0 or 1, the shape of the image it belongs to.
+        spacing_mm: As for the image.
+        task: Its recipe and spacing.
+
+    Returns:
+        uint8 (1, *recipe.size): 1 where at least half of the new pixel is inside.
+
+    Raises:
+        UnusableFileError: ``spacing-unknown``.
+    """
+    steps = [EnsureChannelFirst(channel_dim="no_channel")]
+    steps += _resizing(mask.shape, resized_shape(mask.shape, spacing_mm, task))
+    steps += [ResizeWithPadOrCrop(task.recipe.size)]
+    inside = Compose(steps)(torch.from_numpy(mask.astype(np.float32)))
+    return np.asarray(_array(inside) >= 0.5, np.uint8)
+
+
+def resized_shape(shape: Sequence[int], spacing_mm: Sequence[float], task: Task) -> tuple[int, ...]:
+    """Return the shape after resampling, before padding or cropping to the recipe's size.
+
+    Raises:
+        UnusableFileError: ``spacing-unknown``: the task resamples and the image does not
+            say how large its pixels are.
+    """
+    wanted = task.data.spacing_mm
+    if wanted:
+        if len(spacing_mm) != len(shape):
+            raise UnusableFileError("spacing-unknown")
+        lengths = zip(shape, spacing_mm, wanted, strict=True)
+        return tuple(max(1, round(n * now / then)) for n, now, then in lengths)
+    factor = min(size / n for size, n in zip(task.recipe.size, shape, strict=True))
+    return tuple(max(1, round(n * factor)) for n in shape)
+
+
+def _resizing(shape: Sequence[int], wanted: Sequence[int]) -> list[Any]:
+    """Average over area where an axis shrinks (no aliasing), then interpolate where it grows."""
+    smaller = tuple(min(now, then) for now, then in zip(shape, wanted, strict=True))
+    linear = "bilinear" if len(shape) == 2 else "trilinear"
+    steps = [Resize(smaller, mode="area")] if smaller != tuple(shape) else []
+    return steps + ([Resize(wanted, mode=linear)] if smaller != tuple(wanted) else [])
+
+
+def _intensity(intensity: Intensity) -> list[Any]:
+    values = read_constants(intensity.constants)["values"]
+    try:
+        if intensity.kind == "zscore":
+            most = float(values["clip"])
+            return [NormalizeIntensity(), Lambda(lambda image: image.clamp(-most, most))]
+        low, high = _limits(values)
+    except KeyError as missing:
+        line = f"{intensity.kind!r} needs {missing} among the constants {intensity.constants!r}"
+        raise SettingsError("recipe.intensity", (line,)) from None
+    return [ScaleIntensityRange(a_min=low, a_max=high, b_min=0.0, b_max=1.0, clip=True)]
+
+
+def _limits(values: dict[str, Any]) -> tuple[float, float]:
+    if "center" in values:
+        center, width = float(values["center"]), float(values["width"])
+        return center - width / 2, center + width / 2
+    return float(values["low"]), float(values["high"])
+
+
+def _array(image: Any) -> NDArray[np.float32]:
+    plain = image.as_tensor() if hasattr(image, "as_tensor") else image
+    return np.ascontiguousarray(plain.numpy(), dtype=np.float32)

@@ -1,0 +1,175 @@
+"""The hospital's word: ``site.toml`` as frozen dataclasses.
+
+It outranks everything that an aggregator asks. What a person must decide (how much privacy
+may be spent, the smallest cohort) has no default. Paths may be relative to the site's home;
+``read_site`` makes them absolute.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from fedrad.settings import read_settings, refuse_problems
+
+FILE = "site.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """``[site]``: the site's name in the study and its opening hours."""
+
+    name: str
+    hours: str = ""  # such as "20:00-06:00"; empty: any time
+
+    def __post_init__(self) -> None:
+        refuse_problems("site", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if not self.name or not self.name.replace("_", "").replace("-", "").isalnum():
+            yield f"name must be letters, digits, - and _, got {self.name!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """``[archive]``: where the images are."""
+
+    kind: Literal["folder"]
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelFile:
+    """``[labels]``: the hospital's own table of labels, if the task asks for one."""
+
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientLists:
+    """``[patients]``: who is who, and who takes part."""
+
+    mapping: Path | None = None  # CSV: PatientID, IssuerOfPatientID (optional), patient
+    include: Path | None = None  # one PatientID a line; absent: everybody
+    exclude: Path | None = None  # one PatientID a line; outranks include
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacyLimits:
+    """``[privacy]``: what this hospital agrees to spend, over all its tasks."""
+
+    epsilon_limit: float
+    delta_limit: float
+    per_task: dict[str, float] = field(default_factory=dict)  # task name -> epsilon limit
+    min_patients: int  # the smallest cohort that takes part
+    min_noise: float = 0.0  # smallest noise multiplier of a training step
+    max_rounds: int
+    max_steps: int  # in one round
+
+    def __post_init__(self) -> None:
+        refuse_problems("privacy", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if not self.epsilon_limit > 0:
+            yield f"epsilon_limit must be greater than 0, got {self.epsilon_limit}"
+        if not 0 < self.delta_limit < 1:
+            yield f"delta_limit must lie between 0 and 1, got {self.delta_limit}"
+        for task, limit in self.per_task.items():
+            if not 0 < limit <= self.epsilon_limit:
+                yield f"per_task.{task} must lie in (0, epsilon_limit], got {limit}"
+        if not self.min_noise >= 0:
+            yield f"min_noise must be 0 or more, got {self.min_noise}"
+        for name in ("min_patients", "max_rounds", "max_steps"):
+            if getattr(self, name) < 1:
+                yield f"{name} must be 1 or more, got {getattr(self, name)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """``[approval]``: what this hospital has said yes to; empty lists approve nothing."""
+
+    studies: tuple[str, ...] = ()  # task hashes
+    software: tuple[str, ...] = ()  # app digests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """``[resources]``: what a round may use of the machine."""
+
+    memory_gib: float = 4.0
+    threads: int = 1
+    device: str = "cpu"
+    disk_gib: float = 20.0
+    keep_warm: bool = False
+
+    def __post_init__(self) -> None:
+        refuse_problems("resources", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        for name in ("memory_gib", "threads", "disk_gib"):
+            if not getattr(self, name) > 0:
+                yield f"{name} must be greater than 0, got {getattr(self, name)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """``[splits]``: the share of patients in each split, by keyed hash."""
+
+    train: float = 0.70
+    audit: float = 0.15
+    window: float = 0.10
+    test: float = 0.05
+
+    def __post_init__(self) -> None:
+        refuse_problems("splits", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        shares = dataclasses.astuple(self)
+        if any(not 0 <= share <= 1 for share in shares):
+            yield f"every share must lie in [0, 1], got {list(shares)}"
+        elif abs(sum(shares) - 1) > 1e-9:
+            yield f"shares must sum to 1, got {sum(shares):g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteSettings:
+    """The whole of ``site.toml``."""
+
+    site: Identity
+    archive: Archive
+    labels: LabelFile = LabelFile()
+    patients: PatientLists = PatientLists()
+    privacy: PrivacyLimits
+    approval: Approval = Approval()
+    resources: Resources = Resources()
+    splits: Shares = Shares()
+
+
+def read_site(home: Path) -> SiteSettings:
+    """Read ``home/site.toml``; relative paths in it are taken from ``home``.
+
+    Raises:
+        SettingsError: Every problem of the file at once.
+    """
+    settings = read_settings(SiteSettings, home / FILE)
+    return dataclasses.replace(
+        settings,
+        archive=dataclasses.replace(settings.archive, path=home / settings.archive.path),
+        labels=LabelFile(file=_inside(home, settings.labels.file)),
+        patients=PatientLists(
+            mapping=_inside(home, settings.patients.mapping),
+            include=_inside(home, settings.patients.include),
+            exclude=_inside(home, settings.patients.exclude),
+        ),
+    )
+
+
+def _inside(home: Path, path: Path | None) -> Path | None:
+    return home / path if path is not None and path != Path() else None
