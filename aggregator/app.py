@@ -1,0 +1,131 @@
+"""The aggregator's Flower ServerApp: open the run folder, find the sites, run the rounds.
+
+One factory serves every engine. However a run ends, its line in the store says how and why,
+and what was finished stays readable.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from aggregator.identify import identify_sites
+from aggregator.setup import RunSetup
+from aggregator.store import Store
+from aggregator.strategy import FedradStrategy
+from aggregator.tables import Run, Site
+from fedrad import durable
+from fedrad.clock import stamp
+from fedrad.contract import write_contract
+from fedrad.errors import FedradError, RunError
+from fedrad.protocol.codec import encode_arrays
+from fedrad.task import task_hash
+
+DATABASE = "run.sqlite"
+_PACKAGES = ("fedrad", "flwr", "torch", "monai", "numpy", "dp-accounting")
+
+
+def server_app(setup: RunSetup) -> ServerApp:
+    """Build the app that runs ``setup`` once, on whatever grid it is called with.
+
+    Called, the app raises ``RunError`` for a run that cannot start or go on, and
+    ``KeyboardInterrupt`` for one that was interrupted.
+    """
+
+    def main(grid: Grid, context: Context) -> None:
+        del context
+        with Store(setup.folder / DATABASE, setup.clock) as store, _recorded(setup, store):
+            nodes = _join(setup, store, grid)
+            strategy = FedradStrategy(setup, store, nodes)
+            strategy.start(grid, encode_arrays(setup.initial))
+
+    app = ServerApp()
+    app.main()(main)
+    return app
+
+
+@contextmanager
+def _recorded(setup: RunSetup, store: Store) -> Iterator[None]:
+    """Open the run's line, and close it with how the run ended."""
+    _open_run(setup, store)
+    status, reason = "failed", ""
+    try:
+        yield
+        status = "done"
+    except KeyboardInterrupt:
+        status, reason = "interrupted", "interrupted by a person"
+        raise
+    except FedradError as error:
+        status, reason = "stopped", str(error)
+        raise
+    except OSError as error:
+        reason = f"{error.filename or setup.folder}: {error.strerror}"
+        raise RunError(f"the run cannot write its files: {reason}") from error
+    finally:
+        store.end_run(setup.run, status=status, reason=reason)
+        store.write_metrics_csv(setup.folder / "metrics.csv")
+
+
+def _open_run(setup: RunSetup, store: Store) -> None:
+    if len(store.frame("runs")):
+        raise RunError(f"{setup.folder} already holds a run; choose another folder for this one")
+    if setup.contract.task_hash != task_hash(setup.task):
+        raise RunError("the contract is for another task than the one given")
+    write_contract(setup.folder / "contract.json", setup.contract)
+    versions = _versions() | dict(setup.versions)
+    store.record_run(
+        Run(
+            run=setup.run,
+            study=setup.contract.study,
+            task_hash=setup.contract.task_hash,
+            started=stamp(setup.clock),
+            seed=setup.seed,
+            engine=setup.engine,
+            versions_json=durable.canonical_json(versions).decode("utf-8"),
+        )
+    )
+
+
+def _join(setup: RunSetup, store: Store, grid: Grid) -> dict[int, str]:
+    """Find the sites, record who is there, and refuse to start without a quorum."""
+    plan = setup.task.federation
+    if setup.identify is None:
+        nodes = identify_sites(grid, setup.contract, clock=setup.clock, deadline_s=plan.deadline_s)
+    else:
+        nodes = setup.identify(grid)
+    present = set(nodes.values())
+    store.record_sites(_site(setup, name, joined=name in present) for name in setup.contract.sites)
+    if len(present) < plan.quorum:
+        missing = sorted(set(setup.contract.sites) - present)
+        raise RunError(
+            f"{len(present)} sites are there and the quorum is {plan.quorum}; "
+            f"missing: {', '.join(missing) or 'none, the contract names too few'}"
+        )
+    return nodes
+
+
+def _site(setup: RunSetup, name: str, *, joined: bool) -> Site:
+    terms = setup.contract.sites[name]
+    return Site(
+        site=name,
+        label=terms.label,
+        node_key="",
+        patients_agreed=terms.patients_agreed,
+        joined=stamp(setup.clock) if joined else "",
+        status="joined" if joined else "absent",
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,43 @@
+"""Ask sites over a Flower grid and take the answers one at a time.
+
+A grid hands over every reply that is ready when it is asked for all of them; asked for one
+message at a time it never holds more than one update in memory. What an answer means is
+the strategy's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from fedrad.clock import Clock
+
+_POLL_S = 0.2  # how often a grid is asked unless it says otherwise in ``poll_s``
+
+
+def receive(
+    grid: Grid, message_ids: Iterable[str], deadline_s: float, *, clock: Clock
+) -> Iterator[Message]:
+    """Yield the replies to ``message_ids`` as they come, until all are there or time is up.
+
+    Args:
+        grid: The grid that took the messages.
+        message_ids: What its ``push_messages`` returned.
+        deadline_s: Seconds from now; a reply that is ready by then still counts.
+        clock: Measures the waiting.
+    """
+    waiting = list(message_ids)
+    end_s = clock.monotonic_s() + deadline_s
+    while waiting:
+        late = clock.monotonic_s() >= end_s
+        before = len(waiting)
+        for message_id in tuple(waiting):
+            for reply in grid.pull_messages([message_id]):
+                waiting.remove(message_id)
+                yield reply
+        if late:
+            return
+        if len(waiting) == before:
+            clock.sleep(getattr(grid, "poll_s", _POLL_S))

@@ -1,0 +1,176 @@
+"""One reply on its way in: whose it is, whether it may be used, where it is written.
+
+Every reply ends as one row with an outcome, and so does every silence. An accepted update
+is on disk, synced, before its row is written; the row says what the round may fold. A
+reply's ledger lines are recorded even when its update is refused: they were spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flwr.app import Message
+
+from aggregator import checkpoints
+from aggregator.setup import RunSetup
+from aggregator.spending import Spending, parse_lines
+from aggregator.store import Store
+from aggregator.tables import Answer
+from fedrad import flower
+from fedrad.errors import ProtocolError
+from fedrad.parameters import Parameters
+from fedrad.protocol import checks
+from fedrad.protocol.codec import content_bytes, decode_reply
+from fedrad.protocol.messages import Block, Reply, Request, reply_id
+
+_LONGEST_DETAIL = 200  # characters of a message that a site had a part in
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question that is out."""
+
+    site: str
+    request: Request
+    since_s: float
+
+
+class Intake:
+    """What is out and what comes in, for one phase at a time."""
+
+    def __init__(self, setup: RunSetup, store: Store) -> None:
+        self._setup, self._store = setup, store
+        self._spending = Spending(setup.task.privacy.delta)
+        self._by_node: dict[int, Asked] = {}
+        self._by_message: dict[str, Asked] = {}
+        self.heads: dict[str, str] = {}  # site -> the last ledger head seen
+        self.out_of_budget: set[str] = set()  # sites that will not train again
+
+    def expect(self, node: int, request: Request, site: str) -> None:
+        """Note a question that is about to go out."""
+        self._by_node[node] = Asked(site, request, self._setup.clock.monotonic_s())
+
+    def sent(self, messages: Iterable[Message]) -> None:
+        """Note the ids that the grid gave to the questions.
+
+        The sender of an error reply is the grid, not the node: only the id tells the site.
+        """
+        for message in messages:
+            asked = self._by_node.pop(message.metadata.dst_node_id)
+            self._by_message[message.metadata.message_id] = asked
+        self._tell()
+
+    def take_update(self, message: Message, like: Parameters) -> dict[str, str]:
+        """Take a reply to ``train``.
+
+        Args:
+            message: The reply.
+            like: The model that was sent.
+
+        Returns:
+            The site and the digest of its update, if it was accepted; else nothing.
+        """
+        asked = self._by_message.pop(message.metadata.reply_to_message_id, None)
+        reply = self._open(message, asked)
+        if asked is None or reply is None:
+            return {}
+        ceiling = checks.norm_ceiling(like)
+        try:
+            checks.check_update(reply, like, max_norm=ceiling)
+        except ProtocolError as error:
+            self._refuse(asked, error, message)
+            return {}
+        run, number = self._setup.folder, asked.request.round
+        checkpoints.write_reply(run, number, asked.site, update=reply.update)
+        self._record(asked, reply, message)
+        return {asked.site: reply.update_digest}
+
+    def take_blocks(self, message: Message) -> dict[str, tuple[Block, ...]]:
+        """Take a reply to ``evaluate``; return the site and its sums, if accepted."""
+        asked = self._by_message.pop(message.metadata.reply_to_message_id, None)
+        reply = self._open(message, asked)
+        if asked is None or reply is None:
+            return {}
+        terms = self._setup.contract.sites[asked.site]
+        try:
+            checks.check_blocks(reply.blocks, self._setup.task, audit_sigma=terms.audit_sigma)
+        except ProtocolError as error:
+            self._refuse(asked, error, message)
+            return {}
+        digest = asked.request.model_digest
+        self._store.record_report(
+            asked.request.round, asked.site, model_digest=digest, blocks=reply.blocks
+        )
+        self._record(asked, reply, message)
+        return {asked.site: reply.blocks}
+
+    def close(self) -> None:
+        """End the phase: who has not answered is ``offline``."""
+        for asked in (*self._by_message.values(), *self._by_node.values()):
+            self._store.record_reply(self._answer(asked, "failed", "offline"))
+        self._by_message.clear()
+        self._by_node.clear()
+
+    def _open(self, message: Message, asked: Asked | None) -> Reply | None:
+        """Return a reply that says ``done`` and is the site's own; record any other."""
+        if asked is None:
+            return None
+        self._tell()
+        if message.has_error():
+            raised = message.error.code == flower.APP_RAISED
+            reason = "failed" if raised else "offline"
+            self._store.record_reply(self._answer(asked, "failed", reason))
+            return None
+        try:
+            reply = decode_reply(message)
+            checks.check_identity(reply, asked.request, asked.site)
+            self._spend(asked, reply)
+        except ProtocolError as error:
+            self._refuse(asked, error, message)
+            return None
+        if reply.outcome == "done":
+            return reply
+        if reply.reason_code == "budget" and asked.request.phase == "train":
+            self.out_of_budget.add(asked.site)
+        self._record(asked, reply, message)
+        return None
+
+    def _spend(self, asked: Asked, reply: Reply) -> None:
+        lines = parse_lines(reply.events)
+        rows = self._spending.rows(asked.request.round, asked.site, lines)
+        self._store.record_privacy(rows)
+        if reply.ledger_head:
+            self.heads[asked.site] = reply.ledger_head
+
+    def _record(self, asked: Asked, reply: Reply, message: Message) -> None:
+        answer = self._answer(asked, reply.outcome, reply.reason_code)
+        answer.update_digest = reply.update_digest
+        answer.ledger_head = reply.ledger_head
+        answer.bytes = content_bytes(message)
+        self._store.record_reply(answer)
+
+    def _refuse(self, asked: Asked, error: ProtocolError, message: Message) -> None:
+        answer = self._answer(asked, "failed", "failed")
+        answer.bytes = content_bytes(message)
+        self._store.record_reply(answer)
+        detail = {"phase": asked.request.phase, "problem": str(error)[:_LONGEST_DETAIL]}
+        self._store.record_event(
+            "reply-refused", asked.request.round, site=asked.site, detail=detail
+        )
+
+    def _answer(self, asked: Asked, outcome: str, reason: str) -> Answer:
+        return Answer(
+            round=asked.request.round,
+            phase=asked.request.phase,
+            site=asked.site,
+            reply_id=reply_id(asked.request, asked.site),
+            outcome=outcome,
+            reason_code=reason,
+            seconds=self._setup.clock.monotonic_s() - asked.since_s,
+        )
+
+    def _tell(self) -> None:
+        waiting = sorted(asked.site for asked in self._by_message.values())
+        phases = {asked.request.phase for asked in self._by_message.values()}
+        self._setup.progress.waiting_for(min(phases, default=""), waiting)

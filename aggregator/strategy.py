@@ -1,0 +1,221 @@
+"""The rounds of a study: ask, wait, check, write, fold, commit, evaluate.
+
+Flower's ``Strategy`` with a ``start`` of its own: a quorum and a deadline instead of
+waiting for ever, replies taken one at a time, every accepted one on disk and in the store
+before the next. Whatever a site answers is recorded with its outcome; nothing that a site
+does raises here. A round below the quorum is void and leaves the model as it was.
+
+A site that refuses to train for want of budget is not asked to train again in this run: no
+later answer can differ. It is still asked for evaluations, which other patients pay for.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+
+from aggregator import checkpoints
+from aggregator.aggregation.mean import weighted_mean
+from aggregator.aggregation.optimisers import server_optimiser
+from aggregator.exchange import receive
+from aggregator.intake import Intake
+from aggregator.setup import RunSetup
+from aggregator.store import Store
+from fedrad import parameters as tensors
+from fedrad.errors import RunError
+from fedrad.parameters import Parameters
+from fedrad.protocol.codec import decode_arrays, encode_arrays, encode_request
+from fedrad.protocol.messages import Block, Phase, Request
+from fedrad.task import is_evaluation_round
+
+_TTL_MARGIN_S = 600.0
+
+
+class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed without types
+    """One run of one study over the sites in ``nodes``."""
+
+    def __init__(self, setup: RunSetup, store: Store, nodes: dict[int, str]) -> None:
+        self._setup, self._store, self._nodes = setup, store, dict(nodes)
+        self._intake = Intake(setup, store)
+        self._optimiser = server_optimiser(setup.task.federation.strategy)
+        self._model: Parameters = setup.initial
+        self._digest = tensors.digest(self._model)
+        self._committed = 0  # rounds that changed the model
+        self._changed = 0  # the last round that did
+        self._evaluated = 0  # the value of _committed at the last evaluation
+
+    def start(self, grid: Grid, initial_arrays: ArrayRecord, *_: Any, **__: Any) -> Result:
+        """Run all rounds and return the final arrays.
+
+        Args:
+            grid: Where the sites are.
+            initial_arrays: The model before round 1.
+            *_: Flower's further arguments: the task file has their values.
+            **__: As before.
+
+        Raises:
+            RunError: Too few sites can still train, or spare rounds ran out. What was
+                finished is recorded and evaluated.
+        """
+        self._take_model(decode_arrays(initial_arrays))
+        self._write_round(0, {})
+        for number in itertools.count(1):
+            self._refuse_hopeless(grid, number)
+            self._round(grid, number)
+            if self._committed == self._setup.task.federation.rounds:
+                break
+        return Result(arrays=encode_arrays(self._model))
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return one request to train per site that may still have budget."""
+        del config, grid
+        return self._messages("train", server_round, arrays, self._trainers())
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Take replies one at a time, then fold them in the order of the sites' names.
+
+        Returns:
+            The next model, or ``None`` if fewer than the quorum were accepted.
+        """
+        accepted: dict[str, str] = {}
+        for reply in replies:
+            accepted |= self._intake.take_update(reply, self._model)
+        self._intake.close()
+        if len(accepted) < self._setup.task.federation.quorum:
+            self._store.record_round(server_round, "void")
+            return None, MetricRecord({"accepted": len(accepted)})
+        self._store.record_round(server_round, "received")
+        self._fold(server_round, accepted)
+        return encode_arrays(self._model), MetricRecord({"accepted": len(accepted)})
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return one request to evaluate per site."""
+        del config, grid
+        return self._messages("evaluate", server_round, arrays, self._nodes)
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Record the sums of every site and the figures computed from them."""
+        blocks: dict[str, tuple[Block, ...]] = {}
+        for reply in replies:
+            blocks |= self._intake.take_blocks(reply)
+        self._intake.close()
+        self._store.record_metric(self._setup.on_release(server_round, blocks))
+        return MetricRecord({"sites": len(blocks)})
+
+    def summary(self) -> None:
+        """Say nothing: a run describes itself in its store."""
+
+    def _round(self, grid: Grid, number: int) -> None:
+        plan, progress = self._setup.task.federation, self._setup.progress
+        self._store.start_round(number)
+        progress.round_started(number, committed=self._committed, rounds=plan.rounds)
+        arrays = encode_arrays(self._model)
+        messages = self.configure_train(number, arrays, ConfigRecord(), grid)
+        folded, _ = self.aggregate_train(number, self._replies(grid, messages))
+        progress.round_closed(number, "void" if folded is None else "committed")
+        if folded is not None and is_evaluation_round(self._setup.task, self._committed):
+            self._evaluate(grid, number, folded)
+
+    def _evaluate(self, grid: Grid, number: int, arrays: ArrayRecord) -> None:
+        messages = self.configure_evaluate(number, arrays, ConfigRecord(), grid)
+        self.aggregate_evaluate(number, self._replies(grid, messages))
+        self._store.record_round(number, "evaluated")
+        self._evaluated = self._committed
+        self._setup.progress.evaluation_done(number)
+
+    def _messages(
+        self, phase: Phase, number: int, arrays: ArrayRecord, nodes: dict[int, str]
+    ) -> list[Message]:
+        messages = []
+        for node, site in nodes.items():
+            request = Request(
+                study=self._setup.contract.study,
+                task_hash=self._setup.contract.task_hash,
+                round=number,
+                phase=phase,
+                model_digest=self._digest,
+                deadline_s=self._setup.task.federation.deadline_s,
+                ledger_head=self._intake.heads.get(site, ""),
+            )
+            content = encode_request(request, arrays)
+            ttl_s = request.deadline_s + _TTL_MARGIN_S
+            message = Message(content, node, phase, ttl=ttl_s, group_id=str(number))
+            self._intake.expect(node, request, site)
+            messages.append(message)
+        return messages
+
+    def _replies(self, grid: Grid, messages: Iterable[Message]) -> Iterator[Message]:
+        asked = list(messages)
+        ids = [message_id for message_id in grid.push_messages(asked) if message_id]
+        self._intake.sent(asked)
+        deadline_s = self._setup.task.federation.deadline_s
+        yield from receive(grid, ids, deadline_s, clock=self._setup.clock)
+
+    def _fold(self, number: int, accepted: dict[str, str]) -> None:
+        """Make the next model from what lies on disk and commit the round."""
+        setup = self._setup
+        weights = setup.contract.weights(sorted(accepted), setup.task.federation.weight_cap)
+        files = {site: checkpoints.reply_path(setup.folder, number, site) for site in accepted}
+        mean = weighted_mean(files, weights)
+        self._take_model(self._optimiser.step(self._model, mean))
+        self._store.record_weights(number, weights)
+        digest = checkpoints.accepted_digest(accepted.items())
+        self._store.record_round(
+            number, "folded", accepted_digest=digest, model_digest=self._digest
+        )
+        self._committed, self._changed = self._committed + 1, number
+        self._write_round(number, accepted)
+        self._store.record_round(number, "committed")
+
+    def _take_model(self, model: Parameters) -> None:
+        self._model, self._digest = model, tensors.digest(model)
+
+    def _write_round(self, number: int, accepted: dict[str, str]) -> None:
+        state = checkpoints.RoundState(
+            round=number,
+            committed=self._committed,
+            model_digest=self._digest,
+            accepted=accepted,
+        )
+        moments = self._optimiser.moments()
+        checkpoints.write_round(self._setup.folder, state, self._model, moments=moments)
+
+    def _trainers(self) -> dict[int, str]:
+        spent = self._intake.out_of_budget
+        return {node: site for node, site in self._nodes.items() if site not in spent}
+
+    def _refuse_hopeless(self, grid: Grid, number: int) -> None:
+        """End the run if round ``number`` cannot be, evaluating what nobody measured yet."""
+        reason = self._hopeless(number)
+        if reason:
+            if self._committed > self._evaluated:
+                self._evaluate(grid, self._changed, encode_arrays(self._model))
+            raise RunError(f"the run stops after {number - 1} rounds: {reason}")
+
+    def _hopeless(self, number: int) -> str:
+        plan, able = self._setup.task.federation, self._trainers()
+        if len(able) < plan.quorum:
+            spent = ", ".join(sorted(self._intake.out_of_budget)) or "none"
+            return (
+                f"{len(able)} sites can still train and the quorum is {plan.quorum}; "
+                f"out of budget: {spent}"
+            )
+        if number > plan.rounds + plan.spare_rounds:
+            return (
+                f"{self._committed} of {plan.rounds} rounds reached the quorum of "
+                f"{plan.quorum} sites and all {plan.spare_rounds} spare rounds are used up"
+            )
+        return ""
