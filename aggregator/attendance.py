@@ -1,0 +1,143 @@
+"""Who took part in which round, and who did not, in sentences.
+
+Reads the rows of ``replies`` and ``rounds``. The wire carries a reason in one word; what
+depends on a site's patients stays on that site's own screens and cannot appear here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from aggregator.run_folder import Row, Run
+
+Presence = Literal["done", "abstained", "refused", "failed", "none"]
+
+VERBS = {"refused": "declined", "abstained": "sat out", "failed": "could not finish"}
+REASONS = {
+    "budget": "its privacy budget",
+    "declined": "its own decision",
+    "contract-changed": "the contract had changed",
+    "not-ready": "it was not ready (the details stay on its own screens)",
+    "offline": "it could not be reached",
+    "version": "it runs another version of fedrad",
+    "failed": "an error (the details stay on its own screens)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundLine:
+    """One round as a reader sees it; ``None`` is not measured."""
+
+    number: int
+    state: str
+    accepted: int
+    asked: int
+    bytes: int | None
+    seconds: float | None
+    model_digest: str
+
+
+def sentences(run: Run) -> tuple[str, ...]:
+    """Return one plain sentence for each refusal, abstention and failure, by site."""
+    found: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)
+    asked: dict[str, set[int]] = defaultdict(set)
+    for row in run.tables["replies"]:
+        asked[row["phase"]].add(row["round"])
+        if row["outcome"] in VERBS:
+            key = (row["site"], row["phase"], row["outcome"], row["reason_code"] or "")
+            found[key].append(row["round"])
+    order = {site: place for place, site in enumerate(run.sites)}
+    keys = sorted(found, key=lambda key: (order.get(key[0], 999), key[1] != "train", found[key]))
+    return tuple(_sentence(run, key, found[key], sorted(asked[key[1]])) for key in keys)
+
+
+def grid(run: Run) -> dict[str, list[Presence]]:
+    """Return for each site its training outcome in every round, in round order."""
+    outcome = {
+        (row["site"], row["round"]): row["outcome"]
+        for row in run.tables["replies"]
+        if row["phase"] == "train"
+    }
+    numbers = [row["round"] for row in rounds_in_order(run)]
+    return {site: [_known(outcome.get((site, n))) for n in numbers] for site in run.sites}
+
+
+def round_lines(run: Run) -> list[RoundLine]:
+    """Return one line for each round, in order."""
+    replies: dict[int, list[Row]] = defaultdict(list)
+    for row in run.tables["replies"]:
+        replies[row["round"]].append(row)
+    return [_line(row, replies[row["round"]]) for row in rounds_in_order(run)]
+
+
+def rounds_in_order(run: Run) -> list[Row]:
+    """Return the rows of ``rounds`` by number."""
+    return sorted(run.tables["rounds"], key=lambda row: int(row["round"]))
+
+
+def _known(outcome: str | None) -> Presence:
+    known: dict[str, Presence] = {
+        "done": "done",
+        "abstained": "abstained",
+        "refused": "refused",
+        "failed": "failed",
+    }
+    return known.get(outcome or "", "none")
+
+
+def _line(row: Row, replies: Sequence[Row]) -> RoundLine:
+    train = [reply for reply in replies if reply["phase"] == "train"]
+    sizes = [reply["bytes"] for reply in replies if reply["bytes"] is not None]
+    return RoundLine(
+        number=row["round"],
+        state=row["state"],
+        accepted=sum(reply["outcome"] == "done" for reply in train),
+        asked=len(train),
+        bytes=sum(sizes) or None,
+        seconds=_seconds(row["started"], row["ended"]),
+        model_digest=row["model_digest"] or "",
+    )
+
+
+def _seconds(started: str | None, ended: str | None) -> float | None:
+    if not started or not ended:
+        return None
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
+
+
+def _sentence(
+    run: Run, key: tuple[str, str, str, str], numbers: Iterable[int], asked: Sequence[int]
+) -> str:
+    site, phase, outcome, reason = key
+    what = " to send metrics" if phase == "evaluate" and outcome == "refused" else ""
+    where = " of the evaluation" if phase == "evaluate" and not what else ""
+    why = REASONS.get(reason, reason)
+    when = _when(sorted(set(numbers)), asked) + where
+    return f"{run.label(site)} {VERBS[outcome]}{what} {when}" + (f": {why}." if why else ".")
+
+
+def _when(numbers: Sequence[int], asked: Sequence[int]) -> str:
+    tail = [number for number in asked if number >= numbers[0]]
+    if list(numbers) == tail and len(numbers) > 1:
+        return f"from round {numbers[0]} on"
+    spans = _spans(numbers)
+    word = "round" if len(numbers) == 1 else "rounds"
+    return f"in {word} {_joined(spans)}"
+
+
+def _spans(numbers: Sequence[int]) -> list[str]:
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+
+
+def _joined(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]

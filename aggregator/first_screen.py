@@ -1,0 +1,127 @@
+"""What a reader meets first: the banner, the state of the run, and its facts.
+
+Facts that the simulation measured itself come from ``facts.json``; the others are made here
+from the run's own records. Every fact names the command that shows it again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from aggregator import attendance
+from aggregator.comparison import Comparison, SiteComparison
+from aggregator.facts import Fact
+from aggregator.figures import signed
+from aggregator.measures import spoken
+from aggregator.paid import Paid, attack_sentence
+from aggregator.run_folder import Run, spoken_label
+from aggregator.wording import (
+    VERDICTS,
+    interval_of_difference,
+    score,
+    small,
+    spent_epsilon,
+    versions,
+)
+
+PHANTOMS = "Phantoms, not clinical evidence"
+PUBLIC_IMAGES = "Public images, not clinical evidence"
+SIMULATED = ("local", "ray")  # engines that run every hospital on one machine
+BANNER = "banner"
+MOST_LINES = 6
+
+
+def banner(run: Run) -> str:
+    """Return the sentence for every page; empty for a study between hospitals.
+
+    A fact with the key ``banner`` wins, then ``banner`` among the run's versions, then what
+    the engine says: a simulation is phantoms unless ``images`` is ``public``.
+    """
+    stated = [fact.text for fact in run.stated if fact.key == BANNER]
+    about = versions(run.about)
+    if stated or about.get(BANNER):
+        return stated[-1] if stated else about[BANNER]
+    if run.about.get("engine") not in SIMULATED:
+        return ""
+    return PUBLIC_IMAGES if about.get("images") == "public" else PHANTOMS
+
+
+def status(run: Run) -> str:
+    """Say in a few words how the run ended, and why if it did not end well."""
+    state = run.about.get("status") or "not recorded"
+    reason = run.about.get("reason")
+    return f"{state}: {reason}" if reason else str(state)
+
+
+def facts(run: Run, spent: Sequence[Paid]) -> tuple[Fact, ...]:
+    """Return the facts of the first screen in the order in which they are read."""
+    stated = [fact for fact in run.stated if fact.key != BANNER]
+    keys = {fact.key for fact in stated}
+    made = [*_verdict(run.comparison), *_absences(run), *_privacy(run, spent)]
+    return (*stated, *(fact for fact in made if fact.key not in keys))
+
+
+def _show_again(run: Run) -> str:
+    return f"fedrad-aggregator report --json {run.folder}"
+
+
+def _verdict(comparison: Comparison | None) -> list[Fact]:
+    if comparison is None or not comparison.sites:
+        return []
+    found = [site.verdict for site in comparison.sites]
+    text = (
+        f"Federated is better at {found.count('federated')} of {len(found)} hospitals, alone is "
+        f"better at {found.count('alone')}, and at {found.count('cannot tell')} one cannot tell: "
+        f"{spoken(comparison.primary)} on the same test patients, against the hospital alone "
+        "without privacy."
+    )
+    lines = tuple(_at_one(site) for site in comparison.sites)
+    value = f"{len(found)} compared"
+    return [Fact(key="worth", value=value, text=text, lines=lines, command=comparison.command)]
+
+
+def _at_one(site: SiteComparison) -> str:
+    name = spoken_label(site.label or site.site)
+    if site.difference is None:
+        return f"{name}: not measured."
+    within = interval_of_difference(site.lo, site.hi)
+    numbers = f"difference {signed(site.difference)}" + (f" ({within})" if within else "")
+    why = f" ({site.reason})" if site.reason else ""
+    ours = site.federated_exact if site.federated_private is None else site.federated_private
+    arms = f"alone {score(site.alone)}, federated {score(ours)}, {numbers}"
+    return f"{name}: {arms}: {VERDICTS[site.verdict]}{why}."
+
+
+def _absences(run: Run) -> list[Fact]:
+    found = attendance.sentences(run)
+    if not found:
+        return []
+    more = len(found) - MOST_LINES
+    tail = (f"{more} more below.",) if more > 0 else ()
+    sites = {row["site"] for row in run.tables["replies"] if row["outcome"] == "refused"}
+    return [
+        Fact(
+            key="refusals",
+            value=f"{len(sites)} declined",
+            text=found[0],
+            lines=(*found[1:MOST_LINES], *tail),
+            command=_show_again(run),
+        )
+    ]
+
+
+def _privacy(run: Run, spent: Sequence[Paid]) -> list[Fact]:
+    paid = [(s.epsilon, s) for s in spent if s.epsilon is not None]
+    if not paid or run.task is None:
+        return []
+    most, worst = max(paid, key=lambda pair: pair[0])
+    if not math.isfinite(most):
+        text = f"{run.label(worst.site)} released something without noise: it is not private."
+    else:
+        text = (
+            f"No patient has paid more than epsilon {spent_epsilon(most)} at delta "
+            f"{small(worst.delta)} ({run.label(worst.site)}): {attack_sentence(worst)}."
+        )
+    value = f"ε {spent_epsilon(most)}" if math.isfinite(most) else "not private"
+    return [Fact(key="privacy", value=value, text=text, command=_show_again(run))]

@@ -1,0 +1,134 @@
+"""The metrics of a run in the shapes that a reader looks at them.
+
+Reads the rows of ``metrics`` for the federated model: curves over releases per site, the
+last release as a table, and the sums over sites. What was not measured stays ``None``; it
+is never a zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aggregator.run_folder import Row, Run
+
+SMALLEST_SHOWN = 10  # counts under this are shown as "<10"
+NAMES = {
+    "auroc": "AUROC",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "prevalence": "Prevalence",
+    "accuracy": "Accuracy",
+    "brier": "Brier score",
+    "ece": "Calibration error",
+    "dice_mean": "Mean Dice",
+    "mean_dice": "Mean Dice",
+    "dice_median": "Median Dice",
+    "dice_p10": "Dice, 10th percentile",
+    "dice_q10": "Dice, 10th percentile",
+    "dice_q25": "Dice, 25th percentile",
+    "dice_q50": "Median Dice",
+    "dice_q90": "Dice, 90th percentile",
+    "empty_correct": "Empty masks left empty",
+}
+COUNTS = ("n", "positives", "patients")
+SUMMARIES = {"worst": "Worst site", "macro": "Mean of the sites", "*": "All patients together"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """One measured value with its interval, if it has one."""
+
+    value: float
+    lo: float | None
+    hi: float | None
+    n: float | None
+    method: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One site's metric at every release: (round, value) in round order."""
+
+    site: str
+    points: tuple[tuple[int, Value], ...]
+
+
+def spoken(metric: str) -> str:
+    """Return a metric's name for readers."""
+    return NAMES.get(metric, metric.replace("_", " ").capitalize())
+
+
+def shown_count(n: float | None) -> str:
+    """Return a number of patients fit to be shown: ``<10`` under ten, empty if unknown."""
+    if n is None:
+        return ""
+    return f"<{SMALLEST_SHOWN}" if round(n) < SMALLEST_SHOWN else f"{round(n):,}"
+
+
+def primary(run: Run) -> str:
+    """Return the metric that the plan names, or the one that was measured most often."""
+    planned = run.task.analysis.primary if run.task else ""
+    present = [str(row["metric"]) for row in _rows(run) if row["metric"] not in COUNTS]
+    if planned in present or not present:
+        return planned
+    return max(sorted(set(present)), key=present.count)
+
+
+def curves(run: Run, metric: str) -> tuple[Curve, ...]:
+    """Return one curve for each site, in reader's order; a site without any is left out."""
+    found = []
+    for site in run.sites:
+        rows = [row for row in _rows(run) if row["site"] == site and row["metric"] == metric]
+        if rows:
+            ordered = sorted(rows, key=lambda row: int(row["round"]))
+            points = tuple((int(row["round"]), _value(row)) for row in ordered)
+            found.append(Curve(site=site, points=points))
+    return tuple(found)
+
+
+def columns(run: Run) -> tuple[str, ...]:
+    """Return the metrics that were measured: the plan's first, then known, then others."""
+    present = {str(row["metric"]) for row in _rows(run)} - set(COUNTS)
+    known = [primary(run), *NAMES]
+    return tuple(sorted(present, key=lambda m: (known.index(m) if m in known else 99, m)))
+
+
+def last_release(run: Run) -> int | None:
+    """Return the round of the last release, if there was any."""
+    return max((int(row["round"]) for row in _rows(run)), default=None)
+
+
+def at_release(run: Run, site: str, round_number: int | None) -> dict[str, Value]:
+    """Return every metric of one site, or of ``*``, ``macro``, ``worst``, at one release."""
+    return {
+        row["metric"]: _value(row)
+        for row in _rows(run)
+        if row["site"] == site and row["round"] == round_number
+    }
+
+
+def _rows(run: Run) -> list[Row]:
+    rows = [
+        row
+        for row in run.tables["metrics"]
+        if row["model"] == "global" and row["value"] is not None and row["value"] == row["value"]
+    ]
+    return _of_one_split(rows)
+
+
+def _of_one_split(rows: Iterable[Row]) -> list[Row]:
+    kept = list(rows)
+    splits = {row["split"] for row in kept}
+    wanted = "audit" if "audit" in splits else next(iter(sorted(splits, key=str)), None)
+    return [row for row in kept if row["split"] == wanted]
+
+
+def _value(row: Row) -> Value:
+    return Value(
+        value=float(row["value"]),
+        lo=row["lo"],
+        hi=row["hi"],
+        n=row["n"],
+        method=row["method"] or "",
+    )
