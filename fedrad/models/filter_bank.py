@@ -115,6 +115,10 @@ class ShrunkenBank(nn.Module):
         """Return the averaged responses to ``images``."""
         return functional.avg_pool2d(self.bank(images), self.shrink)
 
+    def extra_repr(self) -> str:
+        """Show the shrinkage where the network is printed."""
+        return f"shrink={self.shrink}"
+
 
 class PixelContext(nn.Module):
     """What the pixel network sees: bank, image, mirror image, blurred context, place.

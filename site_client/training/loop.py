@@ -15,15 +15,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedrad.errors import PrivacyError
+from fedrad.errors import ModelError, PrivacyError
 from fedrad.parameters import Parameters, refuse_non_finite, subtract, trainable
 from fedrad.settings import refuse_problems
 from fedrad.task import Optimiser, Task
 from site_client.training.gradients import GradientSum, Tensors, clipped_sum, plain_sum
 from site_client.training.losses import Loss, loss_of
 from site_client.training.private import noised_mean
-from site_client.training.sampling import poisson_sample
-from site_client.training.source import Array, PatientImages, PatientSource, Record, through_stem
+from site_client.training.sampling import Rates, is_rate, poisson_sample
+from site_client.training.source import (
+    Array,
+    PatientImages,
+    PatientSource,
+    Record,
+    StemFeatures,
+    through_stem,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +41,7 @@ Augment = Callable[[Array, Array | None, np.random.Generator], tuple[Array, Arra
 class StepPlan:
     """Every number of a round's local steps, and where its chance comes from."""
 
-    q: float  # chance of a patient to be drawn in a step, in (0, 1]
+    q: float | Rates  # chance of each patient to be drawn in a step, in (0, 1]
     sigma: float  # noise multiplier; 0: plain training
     steps: int
     expected_batch_patients: float  # the divisor; never the drawn number
@@ -49,7 +56,7 @@ class StepPlan:
 
     def problems(self) -> Iterator[str]:
         """Yield one line for each value that cannot be used."""
-        if not 0 < self.q <= 1:
+        if not is_rate(self.q):
             yield f"q must lie in (0, 1], got {self.q}"
         if self.sigma < 0 or (self.sigma > 0 and self.noise is None):
             yield f"sigma must be 0 or more, and have a noise generator above 0, got {self.sigma}"
@@ -120,6 +127,8 @@ def _draw(patients: PatientSource, plan: StepPlan, augment: Augment | None) -> l
     records = [patients.record(int(index)) for index in drawn]
     if augment is None:
         return records
+    if any(isinstance(record, StemFeatures) for record in records):
+        raise ModelError("stored features cannot be augmented; give images, or drop recipe.augment")
     changed = ((r, augment(r.images, r.masks, plan.batches)) for r in records)
     return [PatientImages(r.key, images, r.label, masks) for r, (images, masks) in changed]
 

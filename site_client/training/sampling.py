@@ -16,18 +16,26 @@ import numpy.typing as npt
 
 from fedrad.errors import PrivacyError
 
+Rates = npt.NDArray[np.float64]
 
-def poisson_sample(count: int, q: float, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+
+def poisson_sample(count: int, q: float | Rates, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Return the positions of the drawn patients, rising; none may be drawn.
 
     Args:
         count: Patients there are; one number is used up for each.
-        q: Chance of each patient, in (0, 1].
+        q: Chance of each patient, in (0, 1]; an array (count,) gives each its own.
         rng: Where chance comes from.
 
     Raises:
-        PrivacyError: ``q`` is not in (0, 1].
+        PrivacyError: A chance is not in (0, 1].
     """
-    if not 0 < q <= 1:
+    if not is_rate(q):
         raise PrivacyError(f"the sampling rate must lie in (0, 1], got {q}; see the contract")
     return np.flatnonzero(rng.random(count) < q).astype(np.int64)
+
+
+def is_rate(q: float | Rates) -> bool:
+    """Whether every chance lies in (0, 1]."""
+    chances = np.asarray(q)
+    return bool(((chances > 0) & (chances <= 1)).all())

@@ -6,7 +6,7 @@ for a network with a fixed stem, so that the stem runs once per image and proces
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import nn
 
 from fedrad.errors import ModelError
 from fedrad.models.filter_bank import Stemmed
+from fedrad.task import Task
 
 Array = npt.NDArray[Any]
 
@@ -60,62 +61,87 @@ class PatientImages:
     masks: Array | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StemFeatures(PatientImages):
+    """A patient whose images are already through ``stem``."""
+
+    stem: nn.Module = field(kw_only=True)
+
+
 class FeatureSource:
     """A source whose images are already through a fixed stem; kept in memory, float32.
 
     The stem has no trained parameter, so the features hold for every round of a study. Keep
-    one object per split and process. A patient takes K * C * H * W * 4 bytes.
+    one object per split and process. A patient takes K * C * H * W * 4 bytes. Patients that
+    come as ``StemFeatures`` are passed on as they are.
     """
 
     def __init__(self, source: PatientSource, stem: nn.Module) -> None:
         self._source = source
-        self._stored: dict[int, PatientImages] = {}
-        self.stem = stem
+        self._stem = stem
+        self._stored: dict[int, StemFeatures] = {}
+        self._checked: nn.Module | None = None
 
     def __len__(self) -> int:
         return len(self._source)
 
-    def record(self, index: int, /) -> PatientImages:
-        """Return patient ``index`` with stem features as images; computed on first use."""
+    def record(self, index: int, /) -> StemFeatures:
+        """Return patient ``index`` with stem features as images; computed on first use.
+
+        Raises:
+            ModelError: The patient's features come from another stem than this one.
+        """
         if index not in self._stored:
-            record = self._source.record(index)
-            with torch.no_grad():
-                features = self.stem(torch.from_numpy(record.images)).numpy()
-            self._stored[index] = PatientImages(record.key, features, record.label, record.masks)
+            self._stored[index] = self._features(self._source.record(index))
         return self._stored[index]
+
+    def _features(self, record: Record) -> StemFeatures:
+        if isinstance(record, StemFeatures):
+            self._refuse_other(record.stem)
+            return record
+        with torch.no_grad():
+            features = self._stem(torch.from_numpy(record.images)).numpy()
+        return StemFeatures(record.key, features, record.label, record.masks, stem=self._stem)
+
+    def _refuse_other(self, stem: nn.Module) -> None:
+        if stem is self._checked or _same_stem(stem, self._stem):
+            self._checked = stem
+            return
+        raise ModelError("the stored features come from another stem; compute them anew")
+
+
+def kept_features(module: nn.Module, source: PatientSource, task: Task) -> PatientSource:
+    """Return a source to keep between rounds: with stored stem features where that is exact.
+
+    It is not where the network has no fixed stem, or the recipe changes images at random.
+    """
+    if isinstance(module, Stemmed) and not task.recipe.augment:
+        return FeatureSource(source, module.stem)
+    return source
 
 
 def through_stem(module: nn.Module, source: PatientSource) -> tuple[nn.Module, PatientSource]:
-    """Return what is left to train, and the source to train it on.
+    """Return what is left to train or apply, and the source for it.
 
-    Args:
-        module: The whole network.
-        source: Images, or the ``FeatureSource`` that the caller keeps between rounds.
-
-    Returns:
-        For a network with a fixed stem its head (the same tensors) and features; for any
-        other the module and the source unchanged.
+    For a network with a fixed stem this is its head (the same tensors) and the features of
+    ``source``, which may already be features; any other network and source stay as they are.
 
     Raises:
-        ModelError: The features come from another stem than this network's.
+        ModelError: Features are given to a network without a fixed stem.
     """
-    if not isinstance(module, Stemmed):
-        if isinstance(source, FeatureSource):
-            raise ModelError(f"{type(module).__name__} has no fixed stem, but is given features")
-        return module, source
-    if not isinstance(source, FeatureSource):
+    if isinstance(module, Stemmed):
         return module.head, FeatureSource(source, module.stem)
-    if not _same_stem(module.stem, source.stem):
-        raise ModelError("the stored features come from another stem; make a new FeatureSource")
-    return module.head, source
+    if len(source) and isinstance(source.record(0), StemFeatures):
+        raise ModelError(f"{type(module).__name__} has no fixed stem; give it images")
+    return module, source
 
 
 def _same_stem(left: nn.Module, right: nn.Module) -> bool:
     if left is right:
         return True
     ours, theirs = left.state_dict(), right.state_dict()
-    same_text = repr(left) == repr(right) and ours.keys() == theirs.keys()
-    return same_text and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    alike = repr(left) == repr(right) and ours.keys() == theirs.keys()
+    return alike and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def stack_truth(records: list[Record]) -> torch.Tensor:
