@@ -24,7 +24,7 @@ CLASSIFICATION: Mapping[str, float] = MappingProxyType(
     {"n": 0.06, "positives": 0.10, "operating": 0.24, "table": 0.60}
 )
 SEGMENTATION: Mapping[str, float] = MappingProxyType(
-    {"n": 0.05, "dice_histogram": 0.55, "dice_sum": 0.40}
+    {"n": 0.10, "dice_histogram": 0.55, "dice_sum": 0.35}
 )
 
 

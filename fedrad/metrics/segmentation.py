@@ -7,14 +7,29 @@ prediction was empty too. The site's half is exact; noise belongs to ``site_repo
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from fedrad.errors import DataError
+from fedrad.errors import DataError, ProtocolError
+from fedrad.metrics.fusion import Estimate, Look, combine, rates_of, resampled
+from fedrad.metrics.metric import (
+    Interval,
+    Metric,
+    Z,
+    method_of,
+    percentiles,
+    proportion,
+    share_metric,
+)
 from fedrad.protocol.messages import Block
 
 Floats = npt.NDArray[np.float64]
 
+QUANTILES = (("dice_p10", 0.1), ("dice_p50", 0.5))
+FAILURE = 0.5  # a case below this Dice has failed
 EMPTY_CELLS = 2  # after the bins: reference empty and prediction empty, or not empty
 
 
@@ -60,6 +75,48 @@ def exact_block(dice: npt.ArrayLike) -> Block:
     return _exact("exact", [scored.mean() if len(scored) else np.nan, len(scored)])
 
 
+def measure(
+    blocks: Sequence[Block], *, edges: tuple[float, ...], rng: np.random.Generator
+) -> tuple[Metric, ...]:
+    """Read the metrics off one site's blocks, or off pooled ones, noise included.
+
+    Args:
+        blocks: As ``blocks`` returned them, noised or not; ``exact``, if present, gives
+            the mean without noise.
+        edges: The task's edges.
+        rng: For the bootstrap.
+
+    Returns:
+        ``dice_mean``, ``dice_p10``, ``dice_p50`` (quantiles over patients, exact to one
+        bin), ``failure_rate`` (Dice under 0.5) and ``n``, each with a 95 % interval that
+        includes the noise. A metric whose half-width is over 0.25 has no value.
+
+    Raises:
+        ProtocolError: A block is missing or has the wrong length.
+    """
+    named = _named(blocks, len(edges) - 1)
+    estimate = _combined(named, edges)
+    scored = _mask(edges, 1.0)
+    patients, method = float(scored @ estimate.counts), method_of(blocks)
+    rates = np.append(rates_of(estimate.counts[:-1]), 0.0)
+    draws = resampled(estimate, rates, rng=rng)
+    total, spread = _total(estimate)
+    return (
+        share_metric("dice_mean", _mean(estimate.counts, draws, edges), n=patients, method=method),
+        *(
+            share_metric(
+                name,
+                _quantile(estimate.counts, draws, edges, share),
+                n=patients,
+                method=method,
+            )
+            for name, share in QUANTILES
+        ),
+        share_metric("failure_rate", _failures(estimate, edges), n=patients, method=method),
+        Metric(name="n", value=total, lo=total - spread, hi=total + spread, n=total, method=method),
+    )
+
+
 def _records(
     dice: npt.ArrayLike, prediction_empty: npt.ArrayLike
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
@@ -74,3 +131,95 @@ def _records(
 
 def _exact(name: str, values: npt.ArrayLike) -> Block:
     return Block(name=name, values=np.asarray(values, dtype=np.float64), sigma=0.0, sensitivity=1.0)
+
+
+def _named(blocks: Sequence[Block], bins: int) -> dict[str, Block]:
+    named = {block.name: block for block in blocks}
+    for name, length in (("n", 1), ("dice_histogram", bins + EMPTY_CELLS), ("dice_sum", 1)):
+        if name not in named or named[name].values.shape != (length,):
+            raise ProtocolError(f"a segmentation report needs {length} values in block {name!r}")
+    return named
+
+
+def _combined(named: dict[str, Block], edges: tuple[float, ...]) -> Estimate:
+    """Merge the blocks into the cells of the histogram and one number more.
+
+    The last number is what the Dice sum has over the sum of bin centres. It is 0 give or
+    take the spread within the bins, which is a look like the others: so the centres
+    steady the mean where the noise is large and do not bias it where there is none.
+    """
+    histogram = named["dice_histogram"]
+    cells = len(histogram.values)
+    ones, last = np.append(np.ones(cells), 0.0), np.eye(cells + 1)[-1:]
+    widths = np.append(np.diff(edges), np.zeros(EMPTY_CELLS))
+    within = math.sqrt(float(np.maximum(histogram.values, 1.0) @ np.square(widths)) / 3)
+    return combine(
+        [
+            Look(np.eye(cells + 1)[:-1], histogram.values, histogram.sigma),
+            Look(ones[None], named["n"].values, named["n"].sigma),
+            Look(_centres(edges)[None], named["dice_sum"].values, named["dice_sum"].sigma),
+            Look(last, np.zeros(1), within),
+        ]
+    )
+
+
+def _centres(edges: tuple[float, ...]) -> Floats:
+    """Return what each number of the estimate adds to the Dice sum."""
+    middle = (np.asarray(edges[1:]) + np.asarray(edges[:-1])) / 2
+    return np.concatenate([middle, np.zeros(EMPTY_CELLS), np.ones(1)])
+
+
+def _mask(edges: tuple[float, ...], below: float) -> Floats:
+    """Return the part of each number of the estimate that counts patients under a Dice."""
+    low, high = np.asarray(edges[:-1]), np.asarray(edges[1:])
+    part = np.clip((below - low) / (high - low), 0.0, 1.0)
+    return np.concatenate([part, np.zeros(EMPTY_CELLS + 1)])
+
+
+def _mean(counts: Floats, draws: Floats, edges: tuple[float, ...]) -> Interval:
+    scored, centres = _mask(edges, 1.0), _centres(edges)
+
+    def mean(rows: Floats) -> Floats:
+        patients = rows @ scored
+        safe = np.where(patients > 0, patients, np.nan)
+        return np.asarray((rows @ centres) / safe, dtype=np.float64)
+
+    return percentiles(float(mean(counts[None])[0]), mean(draws))
+
+
+def _quantile(counts: Floats, draws: Floats, edges: tuple[float, ...], share: float) -> Interval:
+    """Read a quantile off the histogram, linear within a bin.
+
+    Negative cells make the running sum fall; the mean of its running maximum from the
+    left and minimum from the right rises and is not biased to either side.
+    """
+
+    def quantiles(rows: Floats) -> Floats:
+        below = np.cumsum(np.pad(rows[:, : len(edges) - 1], ((0, 0), (1, 0))), axis=1)
+        up = np.maximum.accumulate(below, axis=1)
+        down = np.minimum.accumulate(below[:, ::-1], axis=1)[:, ::-1]
+        total = np.where(below[:, -1:] > 0, below[:, -1:], np.nan)
+        return _crossing(np.clip((up + down) / 2 / total, 0.0, 1.0), edges, share)
+
+    return percentiles(float(quantiles(counts[None])[0]), quantiles(draws))
+
+
+def _crossing(rising: Floats, edges: tuple[float, ...], share: float) -> Floats:
+    """Return where each rising row (draws, bins + 1) over ``edges`` first reaches ``share``."""
+    right = np.clip((rising < share).sum(axis=1), 1, len(edges) - 1)
+    rows, edge = np.arange(len(rising)), np.asarray(edges)
+    low, high = rising[rows, right - 1], rising[rows, right]
+    part = np.clip((share - low) / np.where(high > low, high - low, 1.0), 0.0, 1.0)
+    return np.asarray(edge[right - 1] + part * (edge[right] - edge[right - 1]), dtype=np.float64)
+
+
+def _failures(estimate: Estimate, edges: tuple[float, ...]) -> Interval:
+    failed, scored = _mask(edges, FAILURE), _mask(edges, 1.0)
+    noise = estimate.noise_of_share(failed, scored)
+    return proportion(float(failed @ estimate.counts), float(scored @ estimate.counts), noise)
+
+
+def _total(estimate: Estimate) -> tuple[float, float]:
+    """Return the number of patients and the half-width of its 95 % interval."""
+    counts, covariance = estimate.counts[:-1], estimate.covariance[:-1, :-1]
+    return float(counts.sum()), Z * math.sqrt(max(0.0, float(covariance.sum())))
