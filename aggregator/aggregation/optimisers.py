@@ -1,12 +1,13 @@
 """How the mean update becomes the next model: FedAvg, FedProx and FedAdam.
 
-An optimiser changes nothing it is given and keeps dtypes. What it must remember between
-rounds are its moments, plain tensors that a checkpoint can hold.
+A step writes the next model over the mean update it is given, piece by piece, so that it
+needs no third copy of the model; the model itself is left alone and dtypes are kept. What
+must be remembered between rounds are the moments, plain tensors that a checkpoint can hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,13 +19,19 @@ from fedrad.parameters import Parameters
 from fedrad.task import ServerStrategy
 
 _FIRST, _SECOND = "m:", "v:"
+_PIECE = 1 << 16  # values
+_Floats = npt.NDArray[Any]
 
 
 class ServerOptimiser(Protocol):
     """One server step from the sites' mean update."""
 
     def step(self, model: Parameters, mean_update: Parameters) -> Parameters:
-        """Return the next model; ``mean_update`` is trained minus received."""
+        """Return the next model, in the arrays of ``mean_update`` (trained minus received).
+
+        Raises:
+            ParametersError: The update does not fit the model.
+        """
 
     def moments(self) -> Parameters:
         """Return what must survive a restart; empty if nothing must."""
@@ -57,7 +64,11 @@ class FedAvg:
     def step(self, model: Parameters, mean_update: Parameters) -> Parameters:
         """Return the next model."""
         tensors.refuse_misfit(mean_update, model)
-        return {name: _moved(model[name], self._rate, mean_update[name]) for name in model}
+        following = _writable(mean_update)
+        for name, tensor in model.items():
+            for piece in _pieces(following[name], tensor):
+                self._move(*piece)
+        return following
 
     def moments(self) -> Parameters:
         """Return nothing: there is nothing to remember."""
@@ -71,6 +82,10 @@ class FedAvg:
         """
         if moments:
             raise RunError("the checkpoint holds moments, but this optimiser has none")
+
+    def _move(self, delta: _Floats, old: _Floats) -> None:
+        delta *= self._rate
+        delta += old
 
 
 class FedAdam:
@@ -92,10 +107,15 @@ class FedAdam:
         """Return the next model and remember the moments."""
         tensors.refuse_misfit(mean_update, model)
         if not self._first:
-            self._first = {name: np.zeros_like(t) for name, t in model.items()}
-            tau = self._settings.tau
-            self._second = {name: np.full_like(t, tau * tau) for name, t in model.items()}
-        return {name: self._tensor(name, model[name], mean_update[name]) for name in model}
+            start = self._settings.tau**2
+            self._first = {name: np.zeros(t.shape, t.dtype) for name, t in model.items()}
+            self._second = {name: np.full(t.shape, start, t.dtype) for name, t in model.items()}
+        following = _writable(mean_update)
+        for name, tensor in model.items():
+            arrays = (following[name], tensor, self._first[name], self._second[name])
+            for piece in _pieces(*arrays):
+                self._move(*piece)
+        return following
 
     def moments(self) -> Parameters:
         """Return both moments, each name behind ``m:`` or ``v:``."""
@@ -107,22 +127,33 @@ class FedAdam:
         self._first = _behind(_FIRST, moments)
         self._second = _behind(_SECOND, moments)
 
-    def _tensor(
-        self, name: str, tensor: npt.NDArray[Any], delta: npt.NDArray[Any]
-    ) -> npt.NDArray[Any]:
-        use, first, second = self._settings, self._first[name], self._second[name]
+    def _move(self, delta: _Floats, old: _Floats, first: _Floats, second: _Floats) -> None:
+        use = self._settings
         first *= use.beta_1
         first += (1 - use.beta_1) * delta
+        np.square(delta, out=delta)
         second *= use.beta_2
-        second += (1 - use.beta_2) * np.square(delta)
-        return _moved(tensor, use.rate, first / (np.sqrt(second) + use.tau))
+        second += (1 - use.beta_2) * delta
+        np.sqrt(second, out=delta)
+        delta += use.tau
+        np.divide(first, delta, out=delta)
+        delta *= use.rate
+        delta += old
 
 
-def _moved(tensor: npt.NDArray[Any], rate: float, direction: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.asarray(tensor + rate * direction).astype(tensor.dtype, copy=False)
+def _writable(update: Parameters) -> Parameters:
+    """Return the same arrays, or copies of those that cannot be written piece by piece."""
+    return {name: np.require(tensor, requirements=("C", "W")) for name, tensor in update.items()}
 
 
-def _behind(prefix: str, moments: Mapping[str, npt.NDArray[Any]]) -> Parameters:
+def _pieces(*tensors_: _Floats) -> Iterator[tuple[_Floats, ...]]:
+    """Yield matching pieces of equally large tensors, as views of one axis."""
+    flat = [tensor.reshape(-1) for tensor in tensors_]
+    for start in range(0, flat[0].size, _PIECE):
+        yield tuple(tensor[start : start + _PIECE] for tensor in flat)
+
+
+def _behind(prefix: str, moments: Mapping[str, _Floats]) -> Parameters:
     return {
         name.removeprefix(prefix): np.array(tensor)
         for name, tensor in moments.items()

@@ -114,9 +114,9 @@ class TinySites:
         if request.phase == "train":
             time.sleep(self.train_s)
         for fault in self.faults:
-            if fault.site == site and fault.phase == request.phase:
-                if fault.round in (0, request.round):
-                    reply = misbehave(fault.kind, reply)
+            here = (fault.site, fault.phase) == (site, request.phase)
+            if here and fault.round in (0, request.round):
+                reply = misbehave(fault.kind, reply)
         return encode_reply(reply, message)
 
 
@@ -157,16 +157,17 @@ def misbehave(kind: str, reply: Reply) -> Reply:
         return replace(reply, outcome=outcome, reason_code=kind, update={}, update_digest="")
     if kind == "foreign":
         return replace(reply, reply_id="0" * 64)
-    update = dict(reply.update)
-    if kind == "nan":
-        update["a"] = np.full_like(update["a"], np.nan)
-    elif kind == "huge":
-        update["a"] = np.full_like(update["a"], 1e30)
-    elif kind == "shape":
-        update["a"] = update["a"][:1]
-    elif kind == "digest":
+    if kind == "digest":
         return replace(reply, update_digest="f" * 64)
+    update = reply.update | {"a": _SPOILED[kind](reply.update["a"])}
     return replace(reply, update=update, update_digest=digest(update))
+
+
+_SPOILED = {
+    "nan": lambda tensor: np.full_like(tensor, np.nan),
+    "huge": lambda tensor: np.full_like(tensor, 1e30),
+    "shape": lambda tensor: tensor[:1],
+}
 
 
 def _block(name: str, values: list[float]) -> Block:
