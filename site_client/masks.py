@@ -15,6 +15,7 @@ from typing import Any
 import highdicom
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from site_client.archive.instances import UnusableFileError, foreign_bytes, read_instance
 
@@ -48,6 +49,7 @@ def read_masks(
 def _mask(path: Path, uids: Sequence[str], classes: Mapping[str, int]) -> NDArray[np.bool_] | None:
     instance = read_instance(path)
     with foreign_bytes("mask-unreadable"):
+        _give_radiographs_a_thickness(instance)
         drawn = highdicom.seg.Segmentation.from_dataset(instance, copy=False)
         segments = _wanted(drawn, classes)
         if not segments:
@@ -59,6 +61,16 @@ def _mask(path: Path, uids: Sequence[str], classes: Mapping[str, int]) -> NDArra
             assert_missing_frames_are_empty=True,
         )
         return np.asarray(inside.max(axis=-1) >= 0.5)  # fractional objects hold shares
+
+
+def _give_radiographs_a_thickness(instance: Dataset) -> None:
+    # highdicom 0.28 writes pixel measures without SliceThickness for a source image that has
+    # none, and then refuses to read them. The value is used for nothing here.
+    shared = list(instance.get("SharedFunctionalGroupsSequence") or [])
+    for groups in shared + list(instance.get("PerFrameFunctionalGroupsSequence") or []):
+        for measures in groups.get("PixelMeasuresSequence") or []:
+            if "SliceThickness" not in measures:
+                measures.SliceThickness = 1.0
 
 
 def _wanted(drawn: Any, classes: Mapping[str, int]) -> list[int]:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from monai.transforms import (
     Compose,
-    EnsureChannelFirst,
     Lambda,
     NormalizeIntensity,
     Resize,
@@ -66,10 +65,10 @@ def prepare_image(
     """
     if not np.isfinite(values).all():
         raise UnusableFileError("not-finite")
-    steps = [EnsureChannelFirst(channel_dim="no_channel")]
-    steps += _resizing(values.shape, resized_shape(values.shape, spacing_mm, task))
-    steps += [*_intensity(task.recipe.intensity), ResizeWithPadOrCrop(task.recipe.size)]
-    return _array(Compose(steps)(torch.from_numpy(np.ascontiguousarray(values))))
+    shape = resized_shape(values.shape, spacing_mm, task)
+    steps = [*_resizing(values.shape, shape), *_intensity(task.recipe.intensity)]
+    steps += _padding(shape, task.recipe.size)
+    return _array(Compose(steps)(torch.from_numpy(np.ascontiguousarray(values))[None]))
 
 
 def prepare_mask(
@@ -88,10 +87,9 @@ def prepare_mask(
     Raises:
         UnusableFileError: ``spacing-unknown``.
     """
-    steps = [EnsureChannelFirst(channel_dim="no_channel")]
-    steps += _resizing(mask.shape, resized_shape(mask.shape, spacing_mm, task))
-    steps += [ResizeWithPadOrCrop(task.recipe.size)]
-    inside = Compose(steps)(torch.from_numpy(mask.astype(np.float32)))
+    shape = resized_shape(mask.shape, spacing_mm, task)
+    steps = _resizing(mask.shape, shape) + _padding(shape, task.recipe.size)
+    inside = Compose(steps)(torch.from_numpy(mask.astype(np.float32))[None])
     return np.asarray(_array(inside) >= 0.5, np.uint8)
 
 
@@ -118,6 +116,10 @@ def _resizing(shape: Sequence[int], wanted: Sequence[int]) -> list[Any]:
     linear = "bilinear" if len(shape) == 2 else "trilinear"
     steps = [Resize(smaller, mode="area")] if smaller != tuple(shape) else []
     return steps + ([Resize(wanted, mode=linear)] if smaller != tuple(wanted) else [])
+
+
+def _padding(shape: Sequence[int], size: Sequence[int]) -> list[Any]:
+    return [] if tuple(shape) == tuple(size) else [ResizeWithPadOrCrop(size)]
 
 
 def _intensity(intensity: Intensity) -> list[Any]:

@@ -121,6 +121,25 @@ class SiteFolder:
         file.save_as(path, enforce_file_format=True)
         return path
 
+    def image(self, patient: str, name: str, value: int = 1000, **elements: Any) -> FileDataset:
+        """Write a 16 x 16 image of one stored value, and return it."""
+        file = instance(np.full((16, 16), value, np.uint16), patient, **elements)
+        self.add(file, name)
+        return file
+
+    def series(self, patient: str, voxels: NDArray[np.int16], **elements: Any) -> list[FileDataset]:
+        """Write one axial CT series, a file per slice, and return its slices."""
+        slices = ct_slices(patient, voxels, **elements)
+        for number, one in enumerate(slices):
+            self.add(one, f"{patient}/{number}.dcm")
+        return slices
+
+    def mask(
+        self, sources: list[FileDataset], mask: NDArray[np.uint8], name: str, label: str = "lesion"
+    ) -> None:
+        """Write a DICOM SEG drawn on ``sources``."""
+        self.add(segmentation(sources, mask, label), name)
+
     def label(self, rows: dict[str, str], key: str = "AccessionNumber") -> None:
         """Write ``labels.csv`` from key values to labels."""
         with (self.home.parent / "labels.csv").open("w", newline="", encoding="utf-8") as file:
@@ -143,6 +162,18 @@ def site(tmp_path: Path) -> SiteFolder:
     folder.archive.mkdir()
     make_home(folder.home, SITE_TOML, split_key=b"k" * 32)
     return folder
+
+
+@pytest.fixture
+def write_image() -> Callable[..., FileDataset]:
+    """Make one image object: pixels, patient, elements."""
+    return instance
+
+
+@pytest.fixture
+def site_toml() -> str:
+    """A complete ``site.toml``."""
+    return SITE_TOML
 
 
 @pytest.fixture
@@ -169,8 +200,3 @@ def make_task() -> Callable[..., Task]:
         return parse_task(tables)
 
     return make
-
-
-def grey(value: int = 1000, shape: tuple[int, int] = (16, 16)) -> NDArray[np.uint16]:
-    """An image of one stored value."""
-    return np.full(shape, value, np.uint16)
