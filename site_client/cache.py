@@ -8,6 +8,7 @@ every start. Deleting the folder costs time and nothing else.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrad.durable import canonical_json
+from fedrad.errors import RunError
 from site_client.archive.instances import UnusableFileError
 
 FOLDER = "cache"
@@ -34,6 +36,7 @@ def cached_array(home: Path, key: Any, make: Callable[[], NDArray[Any]]) -> Path
 
     Raises:
         UnusableFileError: ``make`` raised it, now or at an earlier call.
+        RunError: The disk refused (full, read-only); nothing half-written stays.
     """
     name = hashlib.sha256(canonical_json(key)).hexdigest()
     path = home / FOLDER / name[:2] / f"{name}{_ARRAY}"
@@ -47,28 +50,29 @@ def cached_array(home: Path, key: Any, make: Callable[[], NDArray[Any]]) -> Path
     except UnusableFileError as error:
         _write(reason, error.reason.encode("ascii"))
         raise
-    _write_array(path, array)
+    _write(path, _npy(array))
     return path
 
 
-def _write_array(path: Path, array: NDArray[Any]) -> None:
-    descriptor, temporary = _temporary(path)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.save(file, array, allow_pickle=False)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def _write(path: Path, content: bytes) -> None:
-    descriptor, temporary = _temporary(path)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    Path(temporary).replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise RunError(
+            f"the cache {path.parent.parent} cannot be written: {error.strerror}; free disk "
+            "space or delete the folder, it fills again"
+        ) from None
 
 
-def _temporary(path: Path) -> tuple[int, str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return tempfile.mkstemp(dir=path.parent, prefix=".part.")
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()

@@ -1,0 +1,39 @@
+"""The cache makes an array once, and a failure once."""
+
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pytest
+
+from fedrad.errors import RunError
+from site_client.archive.instances import UnusableFileError
+from site_client.cache import cached_array
+
+
+def never() -> NoReturn:
+    raise KeyError("asked to make what is there")
+
+
+def test_an_array_is_made_once_and_found_by_its_key(tmp_path: Path) -> None:
+    made = np.arange(6, dtype=np.float32).reshape(2, 3)
+    path = cached_array(tmp_path, {"a": 1, "b": 2}, lambda: made)
+    assert cached_array(tmp_path, {"b": 2, "a": 1}, never) == path
+    assert np.array_equal(np.load(path), made)
+    with pytest.raises(KeyError):
+        cached_array(tmp_path, {"a": 1, "b": 3}, never)
+
+
+def test_a_failure_is_remembered_with_its_reason(tmp_path: Path) -> None:
+    def refuse() -> NoReturn:
+        raise UnusableFileError("too-large")
+
+    for make in (refuse, never):
+        with pytest.raises(UnusableFileError, match="too-large"):
+            cached_array(tmp_path, "key", make)
+
+
+def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_bytes(b"in the way")
+    with pytest.raises(RunError, match="cannot be written: Not a directory; free disk space"):
+        cached_array(tmp_path, "key", lambda: np.zeros(3))

@@ -1,0 +1,170 @@
+"""From files on disk to patients with arrays."""
+
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedrad.errors import ArchiveError, DamagedStateError, DataError
+from site_client.dataset import PatientDataset, load_split
+
+ALL_TRAIN = "[splits]\ntrain = 1.0\naudit = 0.0\nwindow = 0.0\ntest = 0.0\n"
+
+
+@pytest.fixture(autouse=True)
+def _everybody_trains(site: Any, site_toml: str) -> None:
+    site.settings(site_toml + ALL_TRAIN)
+
+
+def records(dataset: PatientDataset) -> list[Any]:
+    return [dataset.record(index) for index in range(len(dataset))]
+
+
+def test_patients_come_with_their_images_and_their_label(site: Any, make_task: Any) -> None:
+    for number in range(3):
+        site.image("P1", f"a{number}.dcm", 4095)
+    site.image("P2", "b.dcm", 0)
+    site.label({"AP1": "yes", "AP2": "no"})
+    dataset = load_split(site.home, make_task(), "train")
+    found = {record.label: record.images for record in records(dataset)}
+    assert found[1].shape == (3, 1, 16, 16)
+    assert found[1].dtype == np.float32
+    assert (found[1].min(), found[0].max()) == (1.0, 0.0)
+    assert list(dataset.patients) == sorted(dataset.labels)
+
+
+def test_one_changed_pixel_on_disk_changes_the_array(
+    site: Any, make_task: Any, write_image: Any
+) -> None:
+    pixels = np.zeros((16, 16), np.uint16)
+    site.add(write_image(pixels, "P1"), "x.dcm")
+    site.label({"AP1": "yes"})
+    before = load_split(site.home, make_task(), "train").record(0).images
+    pixels[3, 4] = 4095
+    site.add(write_image(pixels, "P1"), "x.dcm")
+    after = load_split(site.home, make_task(), "train").record(0).images
+    assert np.argwhere(before != after).tolist() == [[0, 0, 3, 4]]
+
+
+def test_the_second_load_prepares_nothing_anew(site: Any, make_task: Any) -> None:
+    site.image("P1", "x.dcm")
+    site.label({"AP1": "yes"})
+    load_split(site.home, make_task(), "train")
+    times = {path: path.stat().st_mtime_ns for path in (site.home / "cache").rglob("*.npy")}
+    load_split(site.home, make_task(), "train")
+    assert len(times) == 1
+    assert {p: p.stat().st_mtime_ns for p in (site.home / "cache").rglob("*.npy")} == times
+
+
+def test_a_patient_has_at_most_the_agreed_number_of_images(site: Any, make_task: Any) -> None:
+    for number in range(9):
+        site.image("P1", f"{number}.dcm", number * 100)
+    site.label({"AP1": "yes"})
+    first = load_split(site.home, make_task(), "train").record(0).images
+    assert len(first) == 4
+    for number in range(9):
+        (site.archive / f"{number}.dcm").rename(site.archive / f"{9 - number} renamed.dcm")
+    assert np.array_equal(load_split(site.home, make_task(), "train").record(0).images, first)
+
+
+def test_pixels_that_do_not_decode_go_to_quarantine_and_the_next_image_is_used(
+    site: Any, make_task: Any
+) -> None:
+    for number in range(5):
+        site.image("P1", f"{number}.dcm")
+    broken = site.image("P2", "broken.dcm")
+    broken.BitsAllocated = 12
+    site.add(broken, "broken.dcm")
+    site.label({"AP1": "yes", "AP2": "no"})
+    for _ in range(2):  # the second time from the cache
+        dataset = load_split(site.home, make_task(), "train")
+        assert len(dataset) == 1
+        assert site.reasons() == {"broken.dcm": "pixels-unreadable"}
+
+
+def test_splits_are_disjoint_and_together_everybody(
+    site: Any, make_task: Any, site_toml: str
+) -> None:
+    site.settings(site_toml)
+    for number in range(40):
+        site.image(f"P{number}", f"{number}.dcm")
+    site.label({f"AP{number}": "yes" for number in range(40)})
+    splits = ("train", "audit", "window", "test")
+    found = [load_split(site.home, make_task(), split).patients for split in splits]
+    assert sum(map(len, found)) == len(set().union(*found)) == 40
+
+
+def test_a_site_with_one_class_trains_and_says_so(site: Any, make_task: Any) -> None:
+    site.image("P1", "x.dcm")
+    site.label({"AP1": "yes", "other": "no"})
+    dataset = load_split(site.home, make_task(), "train")
+    assert len(dataset) == 1
+    assert any("of one class" in line for line in dataset.warnings)
+    assert any(line.startswith("1 labels name studies") for line in dataset.warnings)
+
+
+def test_an_archive_without_a_suitable_image_says_what_it_found(site: Any, make_task: Any) -> None:
+    with pytest.raises(DataError, match="no readable image at all"):
+        load_split(site.home, make_task(), "train")
+    site.image("P1", "x.dcm", Modality="MR")
+    with pytest.raises(DataError, match=r"no image .* suits the task 'demo' \(1 wrong-modality\)"):
+        load_split(site.home, make_task(), "train")
+    shutil.rmtree(site.archive)
+    with pytest.raises(ArchiveError, match="not a folder"):
+        load_split(site.home, make_task(), "train")
+
+
+def test_a_damaged_cache_is_named(site: Any, make_task: Any) -> None:
+    site.image("P1", "x.dcm")
+    site.label({"AP1": "yes"})
+    dataset = load_split(site.home, make_task(), "train")
+    next((site.home / "cache").rglob("*.npy")).write_bytes(b"")
+    with pytest.raises(DamagedStateError, match="delete the folder, it fills again"):
+        dataset.record(0)
+
+
+def test_segmentation_records_carry_masks_and_images_without_truth_stay_out(
+    site: Any, make_task: Any
+) -> None:
+    image = site.image("P1", "x.dcm")
+    site.image("P2", "y.dcm")
+    mask = np.zeros((1, 16, 16), np.uint8)
+    mask[0, 2:5, 3:9] = 1
+    site.mask([image], mask, "seg.dcm")
+    task = make_task(task={"kind": "segmentation"}, labels={"source": "seg", "map": {}})
+    dataset = load_split(site.home, task, "train")
+    record = dataset.record(0)
+    assert record.label is None
+    assert np.array_equal(record.masks, mask[None])
+    assert site.reasons() == {"y.dcm": "no-mask"}
+
+
+def test_a_series_becomes_one_volume_with_its_mask(site: Any, make_task: Any) -> None:
+    mask = np.zeros((16, 16, 16), np.uint8)
+    mask[4:9, 2:6, 3:8] = 1
+    voxels = (mask.astype(np.int16) * 1500 - 1350).astype(np.int16)
+    site.mask(site.series("P1", voxels), mask, "seg.dcm")
+    site.series("P2", voxels[:1])
+    task = make_task(
+        task={"kind": "segmentation"},
+        data={"modality": "CT", "dimensions": 3},
+        labels={"source": "seg", "map": {"lesion": 1}},
+        recipe={"size": [16, 16, 16], "intensity": {"kind": "window", "constants": "ct-lung-1"}},
+    )
+    record = load_split(site.home, task, "train").record(0)
+    assert record.images.shape == (1, 1, 16, 16, 16)
+    assert np.array_equal(record.masks[0, 0], mask)
+    assert np.array_equal(record.images[0, 0], mask)
+
+
+def test_a_dataset_larger_than_its_memory_share_is_read_from_disk(
+    site: Any, make_task: Any, site_toml: str
+) -> None:
+    site.settings(site_toml + ALL_TRAIN + "[resources]\nmemory_gib = 1e-7\n")
+    site.image("P1", "x.dcm")
+    site.label({"AP1": "yes"})
+    dataset = load_split(site.home, make_task(), "train")
+    first, second = dataset.record(0), dataset.record(0)
+    assert first.images is not second.images
+    assert np.array_equal(first.images, second.images)
