@@ -86,8 +86,11 @@ def read_comparison(folder: Path) -> Comparison | None:
         present = {key: value for key, value in table.items() if value is not None}
         present["sites"] = [_without_nulls(site) for site in table.get("sites", [])]
         return build(Comparison, present)
-    except (ValueError, AttributeError, SettingsError) as error:
-        raise DamagedStateError(f"{path} cannot be used: {error}; run the study again") from None
+    except SettingsError as error:
+        why = "; ".join(error.problems)
+    except (ValueError, AttributeError, TypeError):
+        why = "it is not a comparison in JSON"
+    raise DamagedStateError(f"{path} cannot be used: {why}; run the study again")
 
 
 def _without_nulls(table: dict[str, object]) -> dict[str, object]:

@@ -76,7 +76,7 @@ def _verdict(comparison: Comparison | None) -> list[Fact]:
         f"{spoken(comparison.primary)} on the same test patients, against the hospital alone "
         "without privacy."
     )
-    lines = tuple(_at_one(site) for site in comparison.sites)
+    lines = _shortened([_at_one(site) for site in comparison.sites])
     value = f"{len(found)} compared"
     return [Fact(key="worth", value=value, text=text, lines=lines, command=comparison.command)]
 
@@ -93,19 +93,22 @@ def _at_one(site: SiteComparison) -> str:
     return f"{name}: {arms}: {VERDICTS[site.verdict]}{why}."
 
 
+def _shortened(lines: Sequence[str]) -> tuple[str, ...]:
+    more = len(lines) - MOST_LINES
+    return (*lines[:MOST_LINES], f"{more} more below.") if more > 0 else tuple(lines)
+
+
 def _absences(run: Run) -> list[Fact]:
     found = attendance.sentences(run)
     if not found:
         return []
-    more = len(found) - MOST_LINES
-    tail = (f"{more} more below.",) if more > 0 else ()
     sites = {row["site"] for row in run.tables["replies"] if row["outcome"] == "refused"}
     return [
         Fact(
             key="refusals",
             value=f"{len(sites)} declined",
             text=found[0],
-            lines=(*found[1:MOST_LINES], *tail),
+            lines=_shortened(found[1:]),
             command=_show_again(run),
         )
     ]

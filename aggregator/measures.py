@@ -7,7 +7,8 @@ is never a zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aggregator.run_folder import Row, Run
@@ -18,26 +19,21 @@ NAMES = {
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
     "prevalence": "Prevalence",
-    "accuracy": "Accuracy",
-    "brier": "Brier score",
-    "ece": "Calibration error",
     "dice_mean": "Mean Dice",
-    "mean_dice": "Mean Dice",
-    "dice_median": "Median Dice",
+    "dice_p50": "Median Dice",
     "dice_p10": "Dice, 10th percentile",
-    "dice_q10": "Dice, 10th percentile",
-    "dice_q25": "Dice, 25th percentile",
-    "dice_q50": "Median Dice",
-    "dice_q90": "Dice, 90th percentile",
-    "empty_correct": "Empty masks left empty",
+    "failure_rate": "Dice under 0.5",
 }
-COUNTS = ("n", "positives", "patients")
+COUNTS = ("n",)
 SUMMARIES = {"worst": "Worst site", "macro": "Mean of the sites", "*": "All patients together"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """One measured value with its interval, if it has one."""
+    """One measured value with its interval, if it has one.
+
+    The value is NaN where a site reported and its sums cannot carry the metric.
+    """
 
     value: float
     lo: float | None
@@ -80,10 +76,11 @@ def curves(run: Run, metric: str) -> tuple[Curve, ...]:
     found = []
     for site in run.sites:
         rows = [row for row in _rows(run) if row["site"] == site and row["metric"] == metric]
-        if rows:
-            ordered = sorted(rows, key=lambda row: int(row["round"]))
-            points = tuple((int(row["round"]), _value(row)) for row in ordered)
-            found.append(Curve(site=site, points=points))
+        ordered = sorted(rows, key=lambda row: int(row["round"]))
+        points = [(int(row["round"]), _value(row)) for row in ordered]
+        kept = tuple((number, value) for number, value in points if math.isfinite(value.value))
+        if kept:
+            found.append(Curve(site=site, points=kept))
     return tuple(found)
 
 
@@ -99,6 +96,13 @@ def last_release(run: Run) -> int | None:
     return max((int(row["round"]) for row in _rows(run)), default=None)
 
 
+def patients(row: Mapping[str, Value]) -> float | None:
+    """Return how many patients are behind one site's release, noise included."""
+    if "n" in row and math.isfinite(row["n"].value):
+        return row["n"].value
+    return next((value.n for value in row.values() if value.n is not None), None)
+
+
 def at_release(run: Run, site: str, round_number: int | None) -> dict[str, Value]:
     """Return every metric of one site, or of ``*``, ``macro``, ``worst``, at one release."""
     return {
@@ -109,24 +113,15 @@ def at_release(run: Run, site: str, round_number: int | None) -> dict[str, Value
 
 
 def _rows(run: Run) -> list[Row]:
-    rows = [
-        row
-        for row in run.tables["metrics"]
-        if row["model"] == "global" and row["value"] is not None and row["value"] == row["value"]
-    ]
-    return _of_one_split(rows)
-
-
-def _of_one_split(rows: Iterable[Row]) -> list[Row]:
-    kept = list(rows)
-    splits = {row["split"] for row in kept}
-    wanted = "audit" if "audit" in splits else next(iter(sorted(splits, key=str)), None)
-    return [row for row in kept if row["split"] == wanted]
+    rows = [row for row in run.tables["metrics"] if row["model"] == "global"]
+    splits = {str(row["split"]) for row in rows}
+    wanted = "audit" if "audit" in splits else min(splits, default="")
+    return [row for row in rows if row["split"] == wanted]
 
 
 def _value(row: Row) -> Value:
     return Value(
-        value=float(row["value"]),
+        value=math.nan if row["value"] is None else float(row["value"]),
         lo=row["lo"],
         hi=row["hi"],
         n=row["n"],

@@ -103,13 +103,15 @@ def _performance(run: Run) -> dict[str, Any]:
     }
     last = measures.last_release(run)
     rows = [*run.sites, *measures.SUMMARIES]
+    latest = {name: measures.at_release(run, name, last) for name in rows}
     return {
         "metric": measures.spoken(metric),
         "curves": curves,
         "panels": figures.panels(points),
         "last_release": last,
         "columns": [(name, measures.spoken(name)) for name in measures.columns(run)],
-        "latest": {name: measures.at_release(run, name, last) for name in rows},
+        "latest": latest,
+        "patients": {name: measures.patients(row) for name, row in latest.items()},
         "summaries": measures.SUMMARIES,
         "row_label": {site: run.label(site) for site in run.sites} | measures.SUMMARIES,
     }
@@ -141,7 +143,7 @@ def _rounds(run: Run) -> dict[str, Any]:
 def _plan(run: Run) -> dict[str, Any]:
     task = run.task
     return {
-        "tables": wording.readable(as_table(task)) if task else {},
+        "tables": wording.readable(task) if task else {},
         "hash": task_hash(task) if task else run.about.get("task_hash") or "",
         "analysis": wording.analysis_plan(task) if task else "",
         "versions": wording.versions(run.about),

@@ -15,6 +15,7 @@ from aggregator.comparison import Comparison
 from aggregator.figures import signed
 from aggregator.measures import shown_count, spoken
 from aggregator.run_folder import Row, Run, spoken_label
+from fedrad.settings import as_table
 from fedrad.task import Task
 
 TITLES = {
@@ -36,6 +37,13 @@ ARMS = {
     "federated_exact": "Federated, no privacy",
     "pooled": "Pooled, no privacy",
 }
+MODELS = {
+    "densenet121": "DenseNet121",
+    "resnet18": "ResNet18",
+    "unet": "U-Net",
+    "filter_bank_cnn": "filter-bank CNN",
+    "filter_bank_pixel": "filter-bank pixel network",
+}
 VERDICTS = {
     "federated": "federated is better",
     "alone": "alone is better",
@@ -49,14 +57,15 @@ def subtitle(run: Run) -> str:
     if task is None:
         return "The task of this run was not recorded."
     what = "find" if task.task.kind == "classification" else "outline"
+    model = MODELS.get(task.model.name, task.model.name)
     promise = "without a privacy guarantee"
-    if task.privacy.enabled:
+    if task.privacy.enabled and not task.exact:
         promise = (
             f"each patient protected by a planned epsilon of {task.privacy.epsilon:g} "
             f"at delta {small(task.privacy.delta)}"
         )
     return (
-        f"{len(run.sites)} hospitals trained one {task.model.name} to {what} "
+        f"{len(run.sites)} hospitals trained one {model} to {what} "
         f"“{task.task.positive}” on {task.data.modality} images in "
         f"{task.federation.rounds} rounds, {promise}. No image left a hospital."
     )
@@ -85,13 +94,19 @@ def analysis_plan(task: Task) -> str:
     )
 
 
-def readable(table: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return a task's tables by title, every value as text, defaults included."""
-    return {
+def readable(task: Task) -> dict[str, dict[str, str]]:
+    """Return the task's tables by title, every value as text, defaults included.
+
+    With exact metrics no epsilon is shown, not even the planned one.
+    """
+    found = {
         TITLES.get(name, name): {key: plain(value) for key, value in part.items()}
-        for name, part in table.items()
+        for name, part in as_table(task).items()
         if isinstance(part, dict)
     }
+    if task.exact:
+        found[TITLES["privacy"]]["epsilon"] = "not shown: exact metrics are not private"
+    return found
 
 
 def plain(value: Any) -> str:
@@ -117,8 +132,8 @@ def versions(about: Row) -> dict[str, str]:
 
 
 def score(value: float | None) -> str:
-    """Return a score with three decimals; empty if missing."""
-    return "" if value is None else f"{value:.3f}"
+    """Return a score with three decimals; empty if missing or not a number."""
+    return "" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -148,6 +163,11 @@ def amount(size: int | None) -> str:
     return ""
 
 
+def moment(stamp: str | None) -> str:
+    """Return a time in UTC to the minute; empty if missing."""
+    return f"{stamp[:10]} {stamp[11:16]} UTC" if stamp else ""
+
+
 def duration(seconds: float | None) -> str:
     """Return seconds as ``0.8 s``, ``42 s`` or ``3 min 20 s``; empty if missing."""
     if seconds is None:
@@ -175,6 +195,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "signed": lambda value: "" if value is None else signed(value),
     "amount": amount,
     "duration": duration,
+    "moment": moment,
     "epsilon": spent_epsilon,
     "count": shown_count,
     "spoken_label": spoken_label,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -56,16 +57,22 @@ ENDS = {"east": 0.93, "north": 0.90, "south": 0.86, "west": 0.79}
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
+@pytest.fixture(scope="session")
+def pattern(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that every test gets its own copy of."""
+    return write_run(tmp_path_factory.mktemp("pattern") / "run")
+
+
 @pytest.fixture
-def run_folder(tmp_path: Path) -> Path:
+def run_folder(pattern: Path, tmp_path: Path) -> Path:
     """A finished private run with everything that a simulation adds."""
-    return write_run(tmp_path / "run")
+    return Path(shutil.copytree(pattern, tmp_path / "run"))
 
 
 @pytest.fixture
-def exact_folder(tmp_path: Path) -> Path:
+def exact_folder(run_folder: Path) -> Path:
     """The same run with exact metrics, hence not private."""
-    folder = write_run(tmp_path / "exact")
+    folder = run_folder
     text = TASK.replace('release = "private"', 'release = "exact"')
     (folder / "task.toml").write_text(text, encoding="utf-8")
     return folder
@@ -175,10 +182,9 @@ def _write_database(folder: Path) -> None:
             )
             for site, label in SITES.items()
         )
-        for number in range(1, 31):
-            store.record([_round(number), *_answers(number), *_spent(number)])
-        for number in (10, 20, 30):
-            store.record(_metrics(number))
+        rows = [[_round(n), *_answers(n), *_spent(n)] for n in range(1, 31)]
+        rows += [_metrics(number) for number in (10, 20, 30)]
+        store.record(row for some in rows for row in some)
         store.record_event("run-started")
 
 

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fedrad.commands import AsJson, Program, emit
+from fedrad.errors import BudgetExceededError, DamagedStateError
+
+
+def program(error: BaseException | None = None) -> Program:
+    app = Program(help="A program.")
+
+    @app.command()
+    def work(as_json: AsJson = False) -> None:
+        """Do the work."""
+        if error is not None:
+            raise error
+        emit(as_json, {"done": 1}, "done")
+
+    return app
+
+
+def code_of(app: Program, *words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        app(list(words))
+    return int(str(ended.value.code))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (None, 0),
+        (BudgetExceededError("north", 3.2, 3.0), 4),
+        (DamagedStateError("a file"), 5),
+        (KeyboardInterrupt(), 130),
+        (ConnectionRefusedError(111, "refused"), 3),
+        (OSError(28, "No space left on device", "/disk/file"), 1),
+        (ZeroDivisionError("a name"), 1),
+    ],
+)
+def test_every_end_has_its_exit_code(error: BaseException | None, code: int) -> None:
+    assert code_of(program(error), "work") == code
+
+
+@pytest.mark.parametrize("words", [("wrok",), ("work", "--no-such"), ("work", "more")])
+def test_wrong_use_is_2(words: tuple[str, ...]) -> None:
+    assert code_of(program(), *words) == 2
+
+
+def test_an_error_is_a_sentence_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    code_of(program(OSError(28, "No space left on device", "/disk/file")), "work")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == "error: /disk/file: No space left on device\n"
+
+
+def test_an_unexpected_error_keeps_its_values_to_itself(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its text could hold a value from a file of the hospital."""
+    code_of(program(KeyError("Doe^Jane")), "work")
+    printed = capsys.readouterr().err
+    assert "Doe" not in printed
+    assert "--debug" in printed
+
+
+@pytest.mark.parametrize("words", [("--debug", "work"), ("work", "--debug")])
+def test_debug_shows_the_traceback_wherever_it_stands(words: tuple[str, ...]) -> None:
+    with pytest.raises(ZeroDivisionError, match="a name"):
+        program(ZeroDivisionError("a name"))(list(words))
+
+
+def test_json_is_one_object_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    code_of(program(), "work", "--json")
+    assert json.loads(capsys.readouterr().out) == {"done": 1}
