@@ -1,0 +1,49 @@
+"""The hospital's commands, on real archives."""
+
+import json
+from typing import Any
+
+import pytest
+
+from site_client.cli import app
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        app(list(words))
+    return int(str(ended.value.code))
+
+
+def test_catalogue_counts_what_may_be_used_and_what_not(
+    site: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.image("P1", "1.dcm")
+    site.image("P1", "2.dcm")
+    site.image("", "nobody.dcm")
+    (site.archive / "note.txt").write_text("not an image")
+    assert run("catalogue", "--home", str(site.home)) == 0
+    said = capsys.readouterr().out
+    assert said == "2 images of 1 patients, 2 set aside: 1 not-dicom, 1 patient-id-unusable\n"
+
+
+def test_catalogue_as_json_is_one_object(site: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    site.image("P1", "1.dcm")
+    assert run("catalogue", "--json", "--home", str(site.home)) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"images": 1, "patients": 1, "set_aside": 0, "reasons": {}}
+
+
+def test_the_home_may_come_from_the_environment(
+    site: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDRAD_HOME", str(site.home))
+    assert run("catalogue") == 0
+    assert capsys.readouterr().out.startswith("0 images of 0 patients")
+
+
+def test_a_missing_archive_cannot_be_reached(site: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    site.archive.rmdir()
+    assert run("catalogue", "--home", str(site.home)) == 3
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "archive" in printed.err
