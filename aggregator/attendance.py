@@ -42,17 +42,18 @@ class RoundLine:
 
 
 def sentences(run: Run) -> tuple[str, ...]:
-    """Return one plain sentence for each refusal, abstention and failure, by site."""
+    """Return one plain sentence for each refusal, abstention and failure, by site.
+
+    A site whose budget is spent is not asked again, so its refusal holds from then on.
+    """
     found: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)
-    asked: dict[str, set[int]] = defaultdict(set)
     for row in run.tables["replies"]:
-        asked[row["phase"]].add(row["round"])
         if row["outcome"] in VERBS:
             key = (row["site"], row["phase"], row["outcome"], row["reason_code"] or "")
             found[key].append(row["round"])
     order = {site: place for place, site in enumerate(run.sites)}
     keys = sorted(found, key=lambda key: (order.get(key[0], 999), key[1] != "train", found[key]))
-    return tuple(_sentence(run, key, found[key], sorted(asked[key[1]])) for key in keys)
+    return tuple(_sentence(run, key, found[key]) for key in keys)
 
 
 def grid(run: Run) -> dict[str, list[Presence]]:
@@ -109,14 +110,18 @@ def _seconds(started: str | None, ended: str | None) -> float | None:
     return (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
 
 
-def _sentence(
-    run: Run, key: tuple[str, str, str, str], numbers: Iterable[int], asked: Sequence[int]
-) -> str:
+def _sentence(run: Run, key: tuple[str, str, str, str], numbers: Iterable[int]) -> str:
     site, phase, outcome, reason = key
+    of_phase = [row for row in run.tables["replies"] if row["phase"] == phase]
+    asked = sorted({row["round"] for row in of_phase})
+    told = set(numbers)
+    if reason == "budget":
+        last = max(row["round"] for row in of_phase if row["site"] == site)
+        told |= {number for number in asked if number > last}
     what = " to send metrics" if phase == "evaluate" and outcome == "refused" else ""
     where = " of the evaluation" if phase == "evaluate" and not what else ""
     why = REASONS.get(reason, reason)
-    when = _when(sorted(set(numbers)), asked) + where
+    when = _when(sorted(told), asked) + where
     return f"{run.label(site)} {VERBS[outcome]}{what} {when}" + (f": {why}." if why else ".")
 
 

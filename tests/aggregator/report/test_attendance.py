@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from aggregator import tables
@@ -14,6 +15,16 @@ def test_a_site_that_declined_to_the_end_is_said_in_one_sentence(run_folder: Pat
     assert failed == f"Hospital B could not finish in round 12: an error {own}."
     assert sat_out == f"Hospital C sat out in rounds 4 and 12: it was not ready {own}."
     assert declined == "Hospital D declined from round 9 on: its privacy budget."
+
+
+def test_a_spent_budget_holds_from_then_on_though_nobody_asks_again(run_folder: Path) -> None:
+    with sqlite3.connect(run_folder / "run.sqlite") as database:
+        database.execute(
+            "DELETE FROM replies WHERE site = 'west' AND phase = 'train' AND round > 9"
+        )
+    run = read_run(run_folder)
+    assert sentences(run)[-1] == "Hospital D declined from round 9 on: its privacy budget."
+    assert grid(run)["west"][8:10] == ["refused", "none"]
 
 
 def test_a_refused_evaluation_is_told_apart_from_refused_training(run_folder: Path) -> None:
