@@ -122,7 +122,7 @@ def _sentence(run: Run, key: tuple[str, str, str, str], numbers: Iterable[int]) 
     where = " of the evaluation" if phase == "evaluate" and not what else ""
     why = REASONS.get(reason, reason)
     when = _when(sorted(told), asked) + where
-    return f"{run.label(site)} {VERBS[outcome]}{what} {when}" + (f": {why}." if why else ".")
+    return f"{run.full_name(site)} {VERBS[outcome]}{what} {when}" + (f": {why}." if why else ".")
 
 
 def _when(numbers: Sequence[int], asked: Sequence[int]) -> str:

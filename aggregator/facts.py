@@ -24,8 +24,9 @@ NAME = "facts.json"
 class Fact:
     """One sentence that a reader can check.
 
-    ``key`` is unique in a run; ``banner`` is kept for the sentence on every page, and
-    ``worth``, ``refusals`` and ``privacy`` replace what the report would say itself.
+    ``key`` is unique in a run; ``banner`` is kept for the sentence on every page. A key whose
+    first word is ``worth``, ``refusal`` or ``privacy`` replaces what the report would say
+    itself. ``value`` and ``text`` read as one sentence.
     """
 
     key: str

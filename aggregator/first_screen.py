@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 
 from aggregator import attendance
-from aggregator.comparison import Comparison, SiteComparison
+from aggregator.comparison import SiteComparison
 from aggregator.facts import Fact
 from aggregator.figures import signed
 from aggregator.measures import spoken
 from aggregator.paid import Paid, attack_sentence
-from aggregator.run_folder import Run, spoken_label
+from aggregator.run_folder import Run
 from aggregator.wording import (
     VERDICTS,
     interval_of_difference,
@@ -57,32 +57,32 @@ def status(run: Run) -> str:
 def facts(run: Run, spent: Sequence[Paid]) -> tuple[Fact, ...]:
     """Return the facts of the first screen in the order in which they are read."""
     stated = [fact for fact in run.stated if fact.key != BANNER]
-    keys = {fact.key for fact in stated}
-    made = [*_verdict(run.comparison), *_absences(run), *_privacy(run, spent)]
-    return (*stated, *(fact for fact in made if fact.key not in keys))
+    told = {fact.key.split(" ")[0] for fact in stated}
+    made = [*_verdict(run), *_absences(run), *_privacy(run, spent)]
+    return (*stated, *(fact for fact in made if fact.key not in told))
 
 
 def _show_again(run: Run) -> str:
     return f"fedrad-aggregator report --json {run.folder}"
 
 
-def _verdict(comparison: Comparison | None) -> list[Fact]:
+def _verdict(run: Run) -> list[Fact]:
+    comparison = run.comparison
     if comparison is None or not comparison.sites:
         return []
     found = [site.verdict for site in comparison.sites]
     text = (
-        f"Federated is better at {found.count('federated')} of {len(found)} hospitals, alone is "
-        f"better at {found.count('alone')}, and at {found.count('cannot tell')} one cannot tell: "
-        f"{spoken(comparison.primary)} on the same test patients, against the hospital alone "
-        "without privacy."
+        f"hospitals do better federated, {found.count('alone')} better alone, and at "
+        f"{found.count('cannot tell')} one cannot tell: {spoken(comparison.primary)} on the same "
+        "test patients, against the hospital alone without privacy."
     )
-    lines = _shortened([_at_one(site) for site in comparison.sites])
-    value = f"{len(found)} compared"
+    lines = _shortened([_at_one(run, site) for site in comparison.sites])
+    value = f"{found.count('federated')} of {len(found)}"
     return [Fact(key="worth", value=value, text=text, lines=lines, command=comparison.command)]
 
 
-def _at_one(site: SiteComparison) -> str:
-    name = spoken_label(site.label or site.site)
+def _at_one(run: Run, site: SiteComparison) -> str:
+    name = run.full_name(site.site)
     if site.difference is None:
         return f"{name}: not measured."
     within = interval_of_difference(site.lo, site.hi)
@@ -102,11 +102,9 @@ def _absences(run: Run) -> list[Fact]:
     found = attendance.sentences(run)
     if not found:
         return []
-    sites = {row["site"] for row in run.tables["replies"] if row["outcome"] == "refused"}
     return [
         Fact(
-            key="refusals",
-            value=f"{len(sites)} declined",
+            key="refusal",
             text=found[0],
             lines=_shortened(found[1:]),
             command=_show_again(run),
@@ -119,12 +117,12 @@ def _privacy(run: Run, spent: Sequence[Paid]) -> list[Fact]:
     if not paid or run.task is None:
         return []
     most, worst = max(paid, key=lambda pair: pair[0])
+    name = run.full_name(worst.site)
     if not math.isfinite(most):
-        text = f"{run.label(worst.site)} released something without noise: it is not private."
-    else:
-        text = (
-            f"No patient has paid more than epsilon {spent_epsilon(most)} at delta "
-            f"{small(worst.delta)} ({run.label(worst.site)}): {attack_sentence(worst)}."
-        )
-    value = f"ε {spent_epsilon(most)}" if math.isfinite(most) else "not private"
+        return [Fact(key="privacy", text=f"{name} released something without noise: not private.")]
+    text = (
+        f"at delta {small(worst.delta)} is the most that a patient has paid, at {name}: "
+        f"{attack_sentence(worst)}."
+    )
+    value = f"ε {spent_epsilon(most)}"
     return [Fact(key="privacy", value=value, text=text, command=_show_again(run))]

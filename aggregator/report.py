@@ -14,6 +14,7 @@ import jinja2
 
 from aggregator import attendance, figures, first_screen, measures, wording
 from aggregator.comparison import SiteComparison
+from aggregator.facts import Fact
 from aggregator.paid import Paid, attack_sentence, paid_by_site
 from aggregator.run_folder import Run, read_run
 from fedrad import durable
@@ -39,9 +40,11 @@ def write_report(run_folder: Path) -> Path:
 
 
 def facts_of(run_folder: Path) -> list[dict[str, Any]]:
-    """Return the facts of the report's first screen, ready for JSON; raises as above."""
+    """Return the banner and the facts of the first screen, ready for JSON; raises as above."""
     run = read_run(run_folder)
-    return [as_table(fact) for fact in first_screen.facts(run, paid_by_site(run))]
+    text = first_screen.banner(run)
+    banner = [Fact(key=first_screen.BANNER, text=text)] if text else []
+    return [as_table(fact) for fact in (*banner, *first_screen.facts(run, paid_by_site(run)))]
 
 
 def render(run: Run) -> str:

@@ -61,6 +61,11 @@ class Run:
             return spoken_label(self.contract.sites[site].label)
         return site
 
+    def full_name(self, site: str) -> str:
+        """What sentences call the site: ``Hospital A (north)``."""
+        label = self.label(site)
+        return label if label == site else f"{label} ({site})"
+
 
 def read_run(folder: Path) -> Run:
     """Read everything that a report is made of.

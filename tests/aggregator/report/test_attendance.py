@@ -12,9 +12,9 @@ from aggregator.store import Store
 def test_a_site_that_declined_to_the_end_is_said_in_one_sentence(run_folder: Path) -> None:
     failed, sat_out, declined = sentences(read_run(run_folder))
     own = "(the details stay on its own screens)"
-    assert failed == f"Hospital B could not finish in round 12: an error {own}."
-    assert sat_out == f"Hospital C sat out in rounds 4 and 12: it was not ready {own}."
-    assert declined == "Hospital D declined from round 9 on: its privacy budget."
+    assert failed == f"Hospital B (north) could not finish in round 12: an error {own}."
+    assert sat_out == f"Hospital C (south) sat out in rounds 4 and 12: it was not ready {own}."
+    assert declined == "Hospital D (west) declined from round 9 on: its privacy budget."
 
 
 def test_a_spent_budget_holds_from_then_on_though_nobody_asks_again(run_folder: Path) -> None:
@@ -23,7 +23,7 @@ def test_a_spent_budget_holds_from_then_on_though_nobody_asks_again(run_folder: 
             "DELETE FROM replies WHERE site = 'west' AND phase = 'train' AND round > 9"
         )
     run = read_run(run_folder)
-    assert sentences(run)[-1] == "Hospital D declined from round 9 on: its privacy budget."
+    assert sentences(run)[-1] == "Hospital D (west) declined from round 9 on: its privacy budget."
     assert grid(run)["west"][8:10] == ["refused", "none"]
 
 
@@ -32,7 +32,7 @@ def test_a_refused_evaluation_is_told_apart_from_refused_training(run_folder: Pa
         answer = {"reply_id": "evaluate-20-east", "outcome": "refused", "reason_code": "budget"}
         store.record([tables.Answer(round=20, phase="evaluate", site="east", **answer)])
     found = sentences(read_run(run_folder))
-    assert "Hospital A declined to send metrics in round 20: its privacy budget." in found
+    assert "Hospital A (east) declined to send metrics in round 20: its privacy budget." in found
 
 
 def test_the_grid_has_a_mark_for_every_site_and_round(run_folder: Path) -> None:

@@ -27,7 +27,7 @@ def test_json_prints_one_object_with_the_facts(
         app(["report", "--json", str(run_folder)])
     found = json.loads(capsys.readouterr().out)
     keys = [fact["key"] for fact in found["facts"]]
-    assert keys == ["identifiers", "broken", "worth", "refusals", "privacy"]
+    assert keys == ["banner", "identifiers", "broken", "worth", "refusal", "privacy"]
 
 
 def test_no_run_is_wrong_use_and_says_so_on_stderr(

@@ -112,7 +112,10 @@ def test_every_fact_stands_with_its_command_in_one_type_size(run_folder: Path) -
     commands = [attrs for tag, attrs in page.tags if attrs.get("class") == "command"]
     assert len(facts) == len(commands) == 5
     assert "0 of 1,204" in page.text
-    assert "Federated is better at 1 of 4 hospitals, alone is better at 1" in page.text
+    assert (
+        "1 of 4 hospitals do better federated, 1 better alone, and at 2 one cannot tell"
+        in page.text
+    )
     assert "alone 0.918, federated 0.884, difference −0.034" in page.text
     assert ": cannot tell (12 positive, under 15)." in page.text
 
@@ -145,7 +148,7 @@ def test_a_metric_that_its_sums_cannot_carry_is_called_not_estimable(run_folder:
 
 def test_counts_under_ten_are_not_shown(run_folder: Path) -> None:
     change(run_folder, "UPDATE metrics SET n = 9.4 WHERE site = 'east'")
-    row = re.search(r"Hospital A <10 0\.922", page_of(run_folder).text)
+    row = re.search(r"Hospital A east <10 0\.922", page_of(run_folder).text)
     assert row is not None
 
 
