@@ -15,8 +15,8 @@ from flwr.app import Message
 from aggregator import checkpoints
 from aggregator.setup import RunSetup
 from aggregator.spending import Spending, parse_lines
-from aggregator.store import Store
-from aggregator.tables import Answer
+from aggregator.store import Store, report_rows
+from aggregator.tables import Answer, Report, Spent
 from fedrad import flower
 from fedrad.errors import ProtocolError
 from fedrad.parameters import Parameters
@@ -34,6 +34,16 @@ class Asked:
     site: str
     request: Request
     since_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A reply that is its site's own and says ``done``, not yet recorded."""
+
+    asked: Asked
+    reply: Reply
+    size: int  # bytes
+    spent: list[Spent]
 
 
 class Intake:
@@ -71,39 +81,37 @@ class Intake:
         Returns:
             The site and the digest of its update, if it was accepted; else nothing.
         """
-        asked = self._by_message.pop(message.metadata.reply_to_message_id, None)
-        reply = self._open(message, asked)
-        if asked is None or reply is None:
+        opened = self._open(message)
+        if opened is None:
             return {}
-        ceiling = checks.norm_ceiling(like)
+        asked, update = opened.asked, opened.reply.update
         try:
-            checks.check_update(reply, like, max_norm=ceiling)
+            checks.check_update(opened.reply, like, max_norm=checks.norm_ceiling(like))
         except ProtocolError as error:
-            self._refuse(asked, error, message)
+            self._refuse(asked, error, size=opened.size, spent=opened.spent)
             return {}
-        run, number = self._setup.folder, asked.request.round
-        checkpoints.write_reply(run, number, asked.site, update=reply.update)
-        self._record(asked, reply, message)
-        return {asked.site: reply.update_digest}
+        checkpoints.write_reply(self._setup.folder, asked.request.round, asked.site, update=update)
+        self._record(opened)
+        return {asked.site: opened.reply.update_digest}
 
     def take_blocks(self, message: Message) -> dict[str, tuple[Block, ...]]:
         """Take a reply to ``evaluate``; return the site and its sums, if accepted."""
-        asked = self._by_message.pop(message.metadata.reply_to_message_id, None)
-        reply = self._open(message, asked)
-        if asked is None or reply is None:
+        opened = self._open(message)
+        if opened is None:
             return {}
+        asked, blocks = opened.asked, opened.reply.blocks
         terms = self._setup.contract.sites[asked.site]
         try:
-            checks.check_blocks(reply.blocks, self._setup.task, audit_sigma=terms.audit_sigma)
+            checks.check_blocks(blocks, self._setup.task, audit_sigma=terms.audit_sigma)
         except ProtocolError as error:
-            self._refuse(asked, error, message)
+            self._refuse(asked, error, size=opened.size, spent=opened.spent)
             return {}
-        digest = asked.request.model_digest
-        self._store.record_report(
-            asked.request.round, asked.site, model_digest=digest, blocks=reply.blocks
+        request = asked.request
+        digest = request.model_digest
+        self._record(
+            opened, report_rows(request.round, asked.site, model_digest=digest, blocks=blocks)
         )
-        self._record(asked, reply, message)
-        return {asked.site: reply.blocks}
+        return {asked.site: blocks}
 
     def close(self) -> None:
         """End the phase: who has not answered is ``offline``."""
@@ -112,8 +120,9 @@ class Intake:
         self._by_message.clear()
         self._by_node.clear()
 
-    def _open(self, message: Message, asked: Asked | None) -> Reply | None:
-        """Return a reply that says ``done`` and is the site's own; record any other."""
+    def _open(self, message: Message) -> Opened | None:
+        """Return a reply that is its site's own and says ``done``; record any other."""
+        asked = self._by_message.pop(message.metadata.reply_to_message_id, None)
         if asked is None:
             return None
         self._tell()
@@ -122,38 +131,40 @@ class Intake:
             reason = "failed" if raised else "offline"
             self._store.record_reply(self._answer(asked, "failed", reason))
             return None
+        size = content_bytes(message)
         try:
             reply = decode_reply(message)
             checks.check_identity(reply, asked.request, asked.site)
-            self._spend(asked, reply)
+            opened = Opened(asked, reply, size, self._spend(asked, reply))
         except ProtocolError as error:
-            self._refuse(asked, error, message)
+            self._refuse(asked, error, size=size, spent=[])
             return None
         if reply.outcome == "done":
-            return reply
+            return opened
         if reply.reason_code == "budget" and asked.request.phase == "train":
             self.out_of_budget.add(asked.site)
-        self._record(asked, reply, message)
+        self._record(opened)
         return None
 
-    def _spend(self, asked: Asked, reply: Reply) -> None:
+    def _spend(self, asked: Asked, reply: Reply) -> list[Spent]:
         lines = parse_lines(reply.events)
-        rows = self._spending.rows(asked.request.round, asked.site, lines)
-        self._store.record_privacy(rows)
         if reply.ledger_head:
             self.heads[asked.site] = reply.ledger_head
+        return self._spending.rows(asked.request.round, asked.site, lines)
 
-    def _record(self, asked: Asked, reply: Reply, message: Message) -> None:
-        answer = self._answer(asked, reply.outcome, reply.reason_code)
-        answer.update_digest = reply.update_digest
-        answer.ledger_head = reply.ledger_head
-        answer.bytes = content_bytes(message)
-        self._store.record_reply(answer)
+    def _record(self, opened: Opened, reports: Iterable[Report] = ()) -> None:
+        reply = opened.reply
+        answer = self._answer(opened.asked, reply.outcome, reply.reason_code)
+        answer.update_digest, answer.ledger_head = reply.update_digest, reply.ledger_head
+        answer.bytes = opened.size
+        self._store.record_reply(answer, [*opened.spent, *reports])
 
-    def _refuse(self, asked: Asked, error: ProtocolError, message: Message) -> None:
+    def _refuse(
+        self, asked: Asked, error: ProtocolError, *, size: int, spent: Iterable[Spent]
+    ) -> None:
         answer = self._answer(asked, "failed", "failed")
-        answer.bytes = content_bytes(message)
-        self._store.record_reply(answer)
+        answer.bytes = size
+        self._store.record_reply(answer, spent)
         detail = {"phase": asked.request.phase, "problem": str(error)[:_LONGEST_DETAIL]}
         self._store.record_event(
             "reply-refused", asked.request.round, site=asked.site, detail=detail

@@ -6,16 +6,16 @@ replace each other, except events, which are only ever added. Reading gives pand
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import create_engine, event, select, text, update
-from sqlalchemy.engine import Engine
+from sqlalchemy import create_engine, event, insert, select, text, update
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.orm import Session
 
 from aggregator.tables import (
     SCHEMA,
@@ -77,9 +77,13 @@ class Store:
 
     def record(self, rows: Iterable[Table]) -> None:
         """Write rows in one synced transaction, each replacing the row with its key."""
-        with Session(self._engine) as session, session.begin():
-            for row in rows:
-                session.merge(row)
+        by_table: dict[type[Table], list[dict[str, Any]]] = {}
+        for row in rows:
+            by_table.setdefault(type(row), []).append(_values(row))
+        if by_table:
+            with self._engine.begin() as connection:
+                for table, values in by_table.items():
+                    connection.execute(insert(table).prefix_with("OR REPLACE"), values)
 
     def record_run(self, run: Run) -> None:
         """Write the run's line and the event that opens the history."""
@@ -87,11 +91,11 @@ class Store:
 
     def end_run(self, run: str, *, status: str, reason: str) -> None:
         """Close the run's line: ``status`` done, stopped, failed or interrupted."""
-        ended = stamp(self._clock)
-        with Session(self._engine) as session, session.begin():
-            values = {"ended": ended, "status": status, "reason": reason}
-            session.execute(update(Run).where(Run.run == run).values(**values))
-            session.add(self._event("run-ended", detail={"status": status, "reason": reason}))
+        detail = {"status": status, "reason": reason}
+        values = detail | {"ended": stamp(self._clock)}
+        with self._engine.begin() as connection:
+            connection.execute(update(Run).where(Run.run == run).values(**values))
+            self._add(connection, self._event("run-ended", detail=detail))
 
     def record_sites(self, sites: Iterable[Site]) -> None:
         """Write the sites, one row each."""
@@ -108,58 +112,33 @@ class Store:
         Raises:
             RunError: The round was not started, or the state is unknown or a step back.
         """
-        with Session(self._engine) as session, session.begin():
-            row = session.get(Round, round_number)
-            if row is None or not _may_follow(row.state, state):
-                was = "not started" if row is None else row.state
-                raise RunError(f"round {round_number} is {was} and cannot become {state!r}")
-            row.state = state
-            for name, value in columns.items():
-                setattr(row, name, value)
-            if state in ("committed", "void"):
-                row.ended = stamp(self._clock)
-            session.add(self._event(state, round_number, detail=columns))
+        with self._engine.begin() as connection:
+            self._move(connection, round_number, state, **columns)
 
-    def record_reply(self, answer: Answer) -> None:
-        """Write one site's answer; an answer with the same id is never counted twice."""
+    def record_reply(self, answer: Answer, also: Iterable[Table] = ()) -> None:
+        """Write one site's answer and the rows that came with it, all or none.
+
+        The reply's id is the row's key: the same answer is never counted twice.
+        """
         detail = {
             "phase": answer.phase,
             "outcome": answer.outcome,
             "reason": answer.reason_code,
             "reply_id": answer.reply_id,
         }
-        self.record([answer, self._event("reply", answer.round, site=answer.site, detail=detail)])
+        line = self._event("reply", answer.round, site=answer.site, detail=detail)
+        self.record([answer, line, *also])
 
-    def has_reply(self, reply_id: str) -> bool:
-        """Whether this answer was recorded before."""
-        with Session(self._engine) as session:
-            return session.get(Answer, reply_id) is not None
-
-    def record_weights(self, round_number: int, weights: dict[str, float]) -> None:
-        """Write the shares with which the round's updates were folded."""
-        with Session(self._engine) as session, session.begin():
+    def record_fold(
+        self, round_number: int, weights: dict[str, float], *, accepted: str, model: str
+    ) -> None:
+        """Move a round to ``folded``, with its digests and each site's share, all or none."""
+        with self._engine.begin() as connection:
             for site, weight in weights.items():
                 this = (Answer.round == round_number, Answer.phase == "train", Answer.site == site)
-                session.execute(update(Answer).where(*this).values(weight=weight))
-
-    def record_report(
-        self, round_number: int, site: str, *, model_digest: str, blocks: Iterable[Block]
-    ) -> None:
-        """Write every value of a site's sums."""
-        self.record(
-            Report(
-                round=round_number,
-                site=site,
-                model_digest=model_digest,
-                block=block.name,
-                idx=index,
-                value=float(value) if value == value else None,  # noqa: PLR0124  # NaN
-                sigma=block.sigma,
-                sensitivity=block.sensitivity,
-            )
-            for block in blocks
-            for index, value in enumerate(block.values)
-        )
+                connection.execute(update(Answer).where(*this).values(weight=weight))
+            digests = {"accepted_digest": accepted, "model_digest": model}
+            self._move(connection, round_number, "folded", **digests)
 
     def record_metric(self, rows: Iterable[Metric]) -> None:
         """Write figures; one with the same key is replaced."""
@@ -173,8 +152,7 @@ class Store:
         self, kind: str, round_number: int = 0, *, site: str = "", detail: Any = None
     ) -> None:
         """Add one line to the history."""
-        with Session(self._engine) as session, session.begin():
-            session.add(self._event(kind, round_number, site=site, detail=detail))
+        self.record([self._event(kind, round_number, site=site, detail=detail)])
 
     def frame(self, table: str) -> pd.DataFrame:
         """Return a whole table, sorted by its columns from left to right.
@@ -204,6 +182,20 @@ class Store:
             detail_json=durable.canonical_json(detail or {}).decode("utf-8"),
         )
 
+    def _move(self, connection: Connection, round_number: int, state: str, **columns: str) -> None:
+        this = Round.round == round_number
+        old = connection.execute(select(Round.state).where(this)).scalar()
+        if old is None or not _may_follow(old, state):
+            was = "not started" if old is None else old
+            raise RunError(f"round {round_number} is {was} and cannot become {state!r}")
+        ended = {"ended": stamp(self._clock)} if state in ("committed", "void") else {}
+        values = {"state": state, **columns, **ended}
+        connection.execute(update(Round).where(this).values(**values))
+        self._add(connection, self._event(state, round_number, detail=columns))
+
+    def _add(self, connection: Connection, row: Table) -> None:
+        connection.execute(insert(type(row)), _values(row))
+
     def _check_version(self) -> None:
         with self._engine.begin() as connection:
             version = int(connection.execute(text("PRAGMA user_version")).scalar_one())
@@ -214,6 +206,28 @@ class Store:
             if version == 0:
                 Table.metadata.create_all(connection)
                 connection.execute(text(f"PRAGMA user_version = {SCHEMA}"))
+
+
+def _values(row: Table) -> dict[str, Any]:
+    return {column.name: getattr(row, column.name) for column in row.__table__.columns}
+
+
+def report_rows(
+    round_number: int, site: str, *, model_digest: str, blocks: Iterable[Block]
+) -> Iterator[Report]:
+    """Yield a row for every value of a site's sums; NaN becomes null."""
+    for block in blocks:
+        for index, value in enumerate(block.values):
+            yield Report(
+                round=round_number,
+                site=site,
+                model_digest=model_digest,
+                block=block.name,
+                idx=index,
+                value=None if math.isnan(value) else float(value),
+                sigma=block.sigma,
+                sensitivity=block.sensitivity,
+            )
 
 
 def table_names() -> tuple[str, ...]:

@@ -171,11 +171,8 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         files = {site: checkpoints.reply_path(setup.folder, number, site) for site in accepted}
         mean = weighted_mean(files, weights)
         self._take_model(self._optimiser.step(self._model, mean))
-        self._store.record_weights(number, weights)
         digest = checkpoints.accepted_digest(accepted.items())
-        self._store.record_round(
-            number, "folded", accepted_digest=digest, model_digest=self._digest
-        )
+        self._store.record_fold(number, weights, accepted=digest, model=self._digest)
         self._committed, self._changed = self._committed + 1, number
         self._write_round(number, accepted)
         self._store.record_round(number, "committed")
