@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fedrad.contract import SiteTerms
 from fedrad.errors import BudgetExceededError, NotReadyError, PrivacyError
 from fedrad.privacy.accounting import Event, site_epsilon
-from fedrad.privacy.ledger import Charge, Line, spent
+from fedrad.privacy.ledger import Charge, Line, reply_of, spent
 from fedrad.task import Task
 from site_client.settings import SiteSettings
 
@@ -107,36 +107,39 @@ def room(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> str:
 
 
 def _problems(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> Iterator[str]:
-    limits, charge, privacy = settings.privacy, ask.charge, ask.task.privacy
-    if charge.exact:
-        if not ask.simulated:
-            yield "the task is not private; only a simulation may run it"
-        return
-    if privacy.delta > limits.delta_limit:
-        yield f"the task's delta {privacy.delta:g} is over delta_limit {limits.delta_limit:g}"
-    if privacy.delta * charge.patients_agreed >= 1:
-        yield (
-            f"the task's delta {privacy.delta:g} is not below 1 / {charge.patients_agreed} patients"
-        )
-    if charge.stream == "train":
-        yield from _training_problems(settings, charge, lines)
+    if not ask.charge.exact:
+        yield from _privacy_problems(settings, ask)
+    elif not ask.simulated:
+        yield "the task is not private; only a simulation may run it"
+    if ask.charge.stream == "train":
+        yield from _training_problems(settings, ask.charge, lines)
+
+
+def _privacy_problems(settings: SiteSettings, ask: Ask) -> Iterator[str]:
+    limits, charge, delta = settings.privacy, ask.charge, ask.task.privacy.delta
+    if delta > limits.delta_limit:
+        yield f"the task's delta {delta:g} is over delta_limit {limits.delta_limit:g}"
+    if delta * charge.patients_agreed >= 1:
+        yield f"the task's delta {delta:g} is not below 1 / {charge.patients_agreed} patients"
+    noise = charge.event.multiplier
+    if charge.stream == "train" and noise < limits.min_noise:
+        yield f"noise multiplier {noise:g} is under min_noise {limits.min_noise:g}"
 
 
 def _training_problems(
     settings: SiteSettings, charge: Charge, lines: Sequence[Line]
 ) -> Iterator[str]:
-    limits, event = settings.privacy, charge.event
-    if event.multiplier < limits.min_noise:
-        yield f"noise multiplier {event.multiplier:g} is under min_noise {limits.min_noise:g}"
-    if event.steps > limits.max_steps:
-        yield f"{event.steps} steps in a round are over max_steps {limits.max_steps}"
-    rounds = {
-        line.reservation
+    limits, steps = settings.privacy, charge.event.steps
+    if steps > limits.max_steps:
+        yield f"{steps} steps in a round are over max_steps {limits.max_steps}"
+    charged = {
+        reply_of(line)
         for line in lines
         if line.task_hash == charge.task_hash and line.stream == "train"
     }
-    if len(rounds) >= limits.max_rounds:
-        yield f"{len(rounds)} rounds of this task are charged, max_rounds is {limits.max_rounds}"
+    before = len(charged - {charge.reservation})
+    if before >= limits.max_rounds:
+        yield f"{before} rounds of this task are charged, max_rounds is {limits.max_rounds}"
 
 
 def _refuse_overspending(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> None:

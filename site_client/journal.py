@@ -158,15 +158,15 @@ class Journal:
         status = os.fstat(self._descriptor)
         if (status.st_size, status.st_mtime_ns) == (self._known.size, self._known.modified_ns):
             return
-        before = self._known.chain.lines
-        if status.st_size <= self._known.size:
+        before, size = self._known.chain.lines, self._known.size
+        if status.st_size <= size:
             self._known = _Known()
         try:
             self._take_in(_read_from(self._descriptor, self._known.size))
             if self._known.chain.lines[: len(before)] != before:
                 raise LedgerError("lines that were in it are gone")
         except (LedgerError, OSError) as error:
-            self._known = _Known(chain=verify(before))
+            self._known = _Known(chain=verify(before), size=size, modified_ns=-1)
             raise LedgerError(
                 f"{FILE} is damaged: {error}. Keep the file, restore it from a backup that "
                 "ends in the head the coordinator last saw, and do not train before"

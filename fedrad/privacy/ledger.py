@@ -159,9 +159,7 @@ class Chain:
             LedgerError: There is none, or it is settled; what died before stays charged.
         """
         attempts = [
-            line
-            for line in self._lines
-            if _base(line.reservation) == reservation and line.kind == "reserve"
+            line for line in self._lines if reply_of(line) == reservation and line.kind == "reserve"
         ]
         newest = attempts[-1] if attempts else None
         if newest is None or (newest.reservation, newest.stream) not in self._open:
@@ -235,10 +233,6 @@ class Chain:
         return ""
 
 
-def _base(reservation: str) -> str:
-    return reservation.partition(_ATTEMPT)[0]
-
-
 def _commit_problem(line: Line, reserved: Line | None) -> str:
     if reserved is None:
         return "it commits a reservation that is not open"
@@ -247,6 +241,11 @@ def _commit_problem(line: Line, reserved: Line | None) -> str:
     bound = ("task_hash", "mechanism", "sigma", "sensitivity", "q", "patients_agreed")
     changed = [name for name in bound if getattr(line, name) != getattr(reserved, name)]
     return f"it changes {', '.join(changed)} of its reservation" if changed else ""
+
+
+def reply_of(line: Line) -> str:
+    """Return the reply_id that a line was charged for, whichever attempt it was."""
+    return line.reservation.partition(_ATTEMPT)[0]
 
 
 def digest(line: Line) -> str:

@@ -1,0 +1,214 @@
+"""The hospital's word outranks the request, and what it spends never passes its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fedrad.clock import SystemClock
+from fedrad.contract import SiteTerms
+from fedrad.errors import BudgetExceededError, NotReadyError, PrivacyError
+from fedrad.privacy.accounting import Event, epsilon, site_epsilon
+from fedrad.privacy.ledger import Charge, spent
+from fedrad.task import Task, parse_task
+from site_client.guard import Ask, audit_event, check_round, room, steps_that_fit, train_event
+from site_client.journal import Journal
+from site_client.settings import (
+    Archive,
+    Identity,
+    PrivacyLimits,
+    SiteSettings,
+)
+
+DELTA = 1e-4
+
+
+def make_task(**privacy: Any) -> Task:
+    return parse_task(
+        {
+            "schema": 1,
+            "task": {
+                "name": "chests",
+                "kind": "classification",
+                "classes": ["normal", "ill"],
+                "positive": "ill",
+            },
+            "data": {"modality": "DX", "dimensions": 2},
+            "labels": {"source": "csv", "map": {"n": 0, "y": 1}},
+            "recipe": {"size": [16, 16], "intensity": {"kind": "range", "constants": "radiograph"}},
+            "model": {"name": "filter_bank_cnn"},
+            "training": {"steps": 10, "expected_batch_patients": 12.0},
+            "federation": {"rounds": 4},
+            "privacy": {"enabled": True, "delta": DELTA, **privacy},
+            "evaluation": {"metrics": ["auroc"], "edges": [0.0, 0.5, 1.0]},
+            "analysis": {"primary": "auroc"},
+        }
+    )
+
+
+def hospital(**privacy: Any) -> SiteSettings:
+    limits = {
+        "epsilon_limit": 3.0, "delta_limit": DELTA, "min_patients": 20, "max_rounds": 50,
+        "max_steps": 30,
+    }  # fmt: skip
+    return SiteSettings(
+        site=Identity(name="north"),
+        archive=Archive(kind="folder", path=Path("archive")),
+        privacy=PrivacyLimits(**(limits | privacy)),
+    )
+
+
+TASK = make_task()
+TERMS = SiteTerms(label="A", patients_agreed=120, train_sigma=1.5, audit_sigma=2.0)
+
+
+def train(reply: str = "a1", *, sigma: float = 1.5, steps: int = 10, **change: Any) -> Ask:
+    event = Event(mechanism="subsampled-gaussian", sigma=sigma, q=0.1, steps=steps)
+    charge = Charge(
+        reservation=reply, stream="train", task_hash="t1", event=event, patients_agreed=120
+    )
+    return replace(Ask(task=TASK, charge=charge, patients=120, simulated=False), **change)
+
+
+def audit(reply: str, sigma: float = 2.0) -> Ask:
+    ask = train(reply)
+    event = Event(mechanism="gaussian", sigma=sigma, q=1.0, steps=1)
+    return replace(ask, charge=replace(ask.charge, stream="audit", event=event))
+
+
+def exact(ask: Ask) -> Ask:
+    event = Event(mechanism="exact", sigma=0.0, q=1.0, steps=1)
+    return replace(ask, charge=replace(ask.charge, event=event))
+
+
+def rounds_until_refused(site: SiteSettings, home: Path, ask: Callable[[int], Ask]) -> int:
+    book = Journal(home, SystemClock())
+    for number in range(60):
+        asked = ask(number)
+        try:
+            check_round(site, asked, book.lines())
+        except PrivacyError:
+            return number
+        book.reserve(asked.charge)
+    return 60
+
+
+def test_a_round_within_every_limit_is_accepted() -> None:
+    check_round(hospital(), train(), [])
+
+
+def test_rounds_go_on_until_one_would_pass_the_limit(tmp_path: Path) -> None:
+    site = hospital()
+    predicted = steps_that_fit(site, train(), []) // 10
+    accepted = rounds_until_refused(site, tmp_path, lambda n: train(f"r{n}"))
+    book = Journal(tmp_path, SystemClock())
+    assert accepted == predicted > 1
+    assert site_epsilon(spent(book.lines()), DELTA) <= 3.0
+    with pytest.raises(BudgetExceededError, match=r"'north' declines.*limit of 3\.00") as e:
+        check_round(site, train("more"), book.lines())
+    event = replace(train().charge.event, steps=10 * (accepted + 1))
+    assert e.value.after == pytest.approx(epsilon([event], DELTA))
+    assert "0 rounds of 10" in room(site, train("more"), book.lines())
+
+
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.floats(1.0, 6.0), st.lists(st.sampled_from(["train", "audit"]), min_size=12))
+def test_no_order_of_requests_passes_the_limit(
+    tmp_path_factory: pytest.TempPathFactory, limit: float, streams: list[str]
+) -> None:
+    home, site = tmp_path_factory.mktemp("home"), hospital(epsilon_limit=limit)
+    book = Journal(home, SystemClock())
+    for number, stream in enumerate(streams):
+        ask = (train if stream == "train" else audit)(f"r{number}")
+        try:
+            check_round(site, ask, book.lines())
+        except BudgetExceededError:
+            continue
+        book.reserve(ask.charge)
+    assert site_epsilon(spent(book.lines()), DELTA) <= limit
+
+
+def test_streams_of_other_patients_do_not_use_up_each_other(tmp_path: Path) -> None:
+    site, book = hospital(), Journal(tmp_path, SystemClock())
+    while steps_that_fit(site, train("next"), book.lines()) >= 10:
+        book.reserve(train(f"r{len(book.lines())}").charge)
+    check_round(site, audit("a"), book.lines())
+
+
+def test_a_task_has_its_own_limit_within_the_sites(tmp_path: Path) -> None:
+    free, bound = hospital(), hospital(per_task={"chests": 1.5})
+    more = rounds_until_refused(free, tmp_path, lambda n: train(f"r{n}"))
+    (tmp_path / "bound").mkdir()
+    assert 0 < rounds_until_refused(bound, tmp_path / "bound", lambda n: train(f"r{n}")) < more
+
+
+def test_a_commit_below_the_reservation_gives_room_back(tmp_path: Path) -> None:
+    site, book = hospital(), Journal(tmp_path, SystemClock())
+    book.reserve(train("a1", steps=30).charge)
+    before = steps_that_fit(site, train("a2"), book.lines())
+    book.commit("a1", steps=5)
+    assert steps_that_fit(site, train("a2"), book.lines()) == before + 25
+
+
+@pytest.mark.parametrize(
+    ("site", "ask", "text"),
+    [
+        (hospital(min_noise=1.6), train(), "noise multiplier 1.5 is under min_noise 1.6"),
+        (hospital(), train(steps=31), "31 steps in a round are over max_steps 30"),
+        (hospital(delta_limit=1e-5), train(), "delta 0.0001 is over delta_limit 1e-05"),
+        (hospital(delta_limit=0.1), train(task=make_task(delta=0.05)), "not below 1 / 120"),
+        (hospital(), exact(train()), "only a simulation may run it"),
+        (hospital(), exact(audit("a1")), "only a simulation may run it"),
+    ],
+)
+def test_what_the_hospital_did_not_agree_to_is_refused(
+    site: SiteSettings, ask: Ask, text: str
+) -> None:
+    with pytest.raises(PrivacyError, match=text) as error:
+        check_round(site, ask, [])
+    assert not isinstance(error.value, BudgetExceededError | NotReadyError)
+
+
+def test_more_rounds_than_allowed_are_refused_but_not_a_retry(tmp_path: Path) -> None:
+    site, book = hospital(max_rounds=2), Journal(tmp_path, SystemClock())
+    for name in ("a1", "a2"):
+        book.reserve(train(name, steps=1).charge)
+    check_round(site, train("a2", steps=1), book.lines())
+    with pytest.raises(PrivacyError, match="2 rounds of this task are charged, max_rounds is 2"):
+        check_round(site, train("a3", steps=1), book.lines())
+
+
+def test_a_small_cohort_is_not_ready_and_only_the_site_reads_how_small() -> None:
+    with pytest.raises(NotReadyError, match="19 patients in train, min_patients is 20"):
+        check_round(hospital(), train(patients=19), [])
+    check_round(hospital(), replace(audit("a1"), patients=5), [])
+    with pytest.raises(NotReadyError, match="0 patients in audit"):
+        check_round(hospital(), replace(audit("a1"), patients=0), [])
+
+
+def test_a_simulation_may_run_what_is_not_private_beside_what_is(tmp_path: Path) -> None:
+    book = Journal(tmp_path, SystemClock())
+    free = replace(exact(audit("a1")), simulated=True)
+    check_round(hospital(), free, book.lines())
+    book.release(free.charge)
+    check_round(hospital(), train("a2", simulated=True), book.lines())
+    with pytest.raises(BudgetExceededError, match="epsilon to inf"):
+        check_round(hospital(), audit("a3"), book.lines())
+    assert steps_that_fit(hospital(), free, book.lines()) == 0
+
+
+def test_events_say_what_the_terms_say() -> None:
+    assert train_event(TASK, TERMS, 0.1) == train().charge.event
+    assert audit_event(TASK, TERMS) == audit("a1").charge.event
+    not_private = make_task(enabled=False)
+    assert train_event(not_private, TERMS, 0.1).mechanism == "exact"
+    assert train_event(TASK, replace(TERMS, train_sigma=0.0), 0.1).mechanism == "exact"
+    assert audit_event(TASK, replace(TERMS, audit_sigma=0.0)).mechanism == "exact"
