@@ -13,6 +13,7 @@ The tree::
     ├── PrivacyError           privacy that would not hold
     │   ├── BudgetExceededError
     │   ├── NotReadyError      a refusal that depends on patients
+    │   ├── DeclinedError      a study that the site never accepted
     │   ├── AlreadyChargedError
     │   └── LedgerError        a ledger that does not verify
     ├── ProtocolError          a message that cannot be accepted
@@ -119,6 +120,10 @@ class AlreadyChargedError(PrivacyError):
             f"reply {self.reservation} was charged to {self.stream} and settled before; "
             "send the kept reply again, or sit this round out"
         )
+
+
+class DeclinedError(PrivacyError):
+    """A request of a study, task or contract that the site did not accept."""
 
 
 class LedgerError(PrivacyError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from fedrad.durable import canonical_json
+from fedrad.durable import canonical_json, write_bytes
 from fedrad.settings import as_table, build, read_settings, refuse_problems
 
 SCHEMA = 1
@@ -315,6 +315,16 @@ def read_task(path: Path) -> Task:
         SettingsError: Every problem of the file at once.
     """
     return read_settings(Task, path)
+
+
+def write_task(path: Path, task: Task) -> None:
+    """Write ``task.toml``, defaults included, durably; reading it gives the same hash."""
+    import tomli_w
+
+    table = as_table(task)
+    if table["privacy"]["noise_multiplier"] is None:
+        del table["privacy"]["noise_multiplier"]
+    write_bytes(path, tomli_w.dumps(table).encode("utf-8"))
 
 
 def parse_task(table: dict[str, Any]) -> Task:

@@ -1,0 +1,73 @@
+"""The facts of a simulated run's first screen, each measured in this run.
+
+Identifiers planted and found, broken files by reason, the hospital whose own limit made it
+refuse: read from the wire records, the quarantines and the sites' own audit logs. Nothing
+is written here that was not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from aggregator.facts import Fact, write_facts
+from fedrad.contract import Contract
+from simulations import wire
+from simulations.places import home_of
+from simulations.premises import Stocked
+from site_client import audit
+
+
+def write(run: Path, contract: Contract, stock: Iterable[Stocked], *, banner: str) -> None:
+    """Write ``facts.json`` into the run folder."""
+    found = [
+        Fact(key="banner", text=banner),
+        *_identifiers(run),
+        *_refusals(run, contract),
+        *_set_aside(run, stock),
+    ]
+    write_facts(run, found)
+
+
+def _identifiers(run: Path) -> Iterator[Fact]:
+    counts = wire.count(run)
+    if not counts:
+        return
+    planted = sum(count.planted for count in counts)
+    hits = sum(count.found for count in counts)
+    messages = sum(count.messages for count in counts)
+    size = sum(count.bytes for count in counts) / 1e6
+    yield Fact(
+        key="identifiers",
+        value=str(hits),
+        text=(
+            f"of {planted:,} identifiers planted in the archives are in the {size:.1f} MB "
+            f"({messages} messages) that left the hospitals."
+        ),
+        command=f"fedrad-sim leaks {run}",
+    )
+
+
+def _refusals(run: Path, contract: Contract) -> Iterator[Fact]:
+    for site in sorted(contract.sites):
+        events = [e for e in audit.read(home_of(run, site)) if e["kind"] == "declined"]
+        training = [e for e in events if e["phase"] == "train" and e["outcome"] == "refused"]
+        if training:
+            first = training[0]
+            yield Fact(
+                key=f"refusal {site}",
+                text=f"In round {first['round']} {first['sentence']}.",
+                command=f"grep declined {home_of(run, site) / audit.NAME}",
+            )
+
+
+def _set_aside(run: Path, stock: Iterable[Stocked]) -> Iterator[Fact]:
+    for entry in stock:
+        if entry.set_aside:
+            reasons = ", ".join(f"{n} {reason}" for reason, n in entry.set_aside.items())
+            yield Fact(
+                key=f"set aside {entry.site}",
+                value=str(sum(entry.set_aside.values())),
+                text=f"files of {entry.site}'s archive were set aside ({reasons}); it took part.",
+                command=f"fedrad-site catalogue --home {home_of(run, entry.site)}",
+            )

@@ -1,0 +1,219 @@
+"""Run a scenario from nothing to a report: hospitals, contract, rounds, baselines, facts.
+
+The order is that of a real study. Each stage leaves files that stay readable if the next
+one is interrupted.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flwr.app import Context
+
+from aggregator import checkpoints
+from aggregator.app import DATABASE, server_app
+from aggregator.comparison import read_comparison, write_comparison
+from aggregator.planning import plan_contract
+from aggregator.release import figures_of
+from aggregator.report import write_report
+from aggregator.setup import RunSetup
+from aggregator.store import Store
+from fedrad import durable
+from fedrad.contract import Contract
+from fedrad.errors import RunError
+from fedrad.models.networks import build
+from fedrad.parameters import trainable
+from simulations import facts, premises
+from simulations.arms import Study
+from simulations.baselines import count_trainings, train_arms, workers
+from simulations.comparison import compare, rows, with_spread
+from simulations.engines import run_local, run_ray
+from simulations.hospital import HospitalSpec, write_hospital
+from simulations.places import home_of, site_folder
+from simulations.plan import Plan
+from simulations.premises import Stocked
+from simulations.screen import Screen
+from simulations.wire import Wiretap
+from site_client.app import client_app
+from site_client.round import SiteRuntime
+
+T = TypeVar("T")
+ENGINES = {"local": run_local, "ray": run_ray}
+MARK = "scenario.json"  # shows that a folder is a run's, and may be removed by --fresh
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedSites:
+    """From a Flower context to a site's runtime: ``partition-id`` counts the sorted names."""
+
+    run: Path
+    names: tuple[str, ...]
+    seed: int
+
+    def __call__(self, context: Context) -> SiteRuntime:
+        """Return the runtime of the site that ``context`` belongs to."""
+        name = self.names[int(context.node_config["partition-id"])]
+        return SiteRuntime(home_of(self.run, name), self.seed)
+
+
+def run_plan(plan: Plan, screen: Screen, *, seeds: int = 1, fresh: bool = False) -> Path:
+    """Run one simulated study and return the path of its report.
+
+    Args:
+        plan: What to run; its folder becomes the run folder.
+        screen: Who is told.
+        seeds: Further seeds run the whole study again in ``seeds/N/`` of the folder; the
+            comparison then shows the spread of each site's difference.
+        fresh: Replace a run that is already there.
+
+    Raises:
+        RunError: Too few sites can take part, or the rounds could not go on.
+        SettingsError: ``--data`` does not fit the scenario.
+    """
+    clear(plan.run, fresh=fresh)
+    run_once(plan, screen)
+    if seeds > 1:
+        _repeat(plan, screen, seeds)
+    with screen.stage("writing the report"):
+        return write_report(plan.run)
+
+
+def run_once(plan: Plan, screen: Screen) -> None:
+    """Run the study of one seed in an empty folder; leaves everything but the report."""
+    durable.write_json(plan.run / MARK, {"name": plan.name, "seed": plan.seed})
+    build_hospitals(plan, screen)
+    with screen.stage("each hospital reads its own archive"):
+        jobs = [(plan.run, site, plan.task) for site in plan.scenario.sites]
+        stock = _in_parallel(premises.take_stock, jobs)
+    contract = agree(plan, stock, screen)
+    federate(plan, contract, screen)
+    facts.write(plan.run, contract, stock, banner=plan.scenario.banner)
+    if plan.baselines:
+        compare_arms(plan, contract, screen)
+
+
+def _repeat(plan: Plan, screen: Screen, seeds: int) -> None:
+    """Run the further seeds and put the spread into the first one's comparison."""
+    for seed in range(plan.seed + 1, plan.seed + seeds):
+        folder = plan.run / "seeds" / str(seed)
+        folder.mkdir(parents=True)
+        screen.say(f"seed {seed}")
+        run_once(replace(plan, run=folder, seed=seed), screen)
+        write_report(folder)
+    folders = [plan.run, *sorted((plan.run / "seeds").iterdir())]
+    merged = with_spread([read_comparison(folder) for folder in folders])
+    if merged is not None:
+        write_comparison(plan.run, merged)
+
+
+def clear(run: Path, *, fresh: bool) -> None:
+    """Make ``run`` an empty folder.
+
+    Raises:
+        RunError: It holds something; only a run's own folder is removed, and only if
+            ``fresh``.
+    """
+    if run.exists() and any(run.iterdir()):
+        if not (run / MARK).exists():
+            raise RunError(f"{run} holds something else than a run; choose another --out")
+        if not fresh:
+            raise RunError(f"{run} already holds a run; choose another --out or add --fresh")
+        shutil.rmtree(run)
+    run.mkdir(parents=True, exist_ok=True)
+
+
+def build_hospitals(plan: Plan, screen: Screen) -> None:
+    """Write every hospital's archive and home."""
+    sites = plan.scenario.sites
+    if plan.scenario.public is not None and plan.data is not None:
+        from simulations import public
+
+        with screen.stage(f"writing {len(sites)} archives from the images in {plan.data}"):
+            public.write_sites(plan.run, plan.scenario.public, plan.data, seed=plan.seed)
+    else:
+        with screen.stage(f"writing the DICOM archives of {len(sites)} hospitals"):
+            jobs = [(plan.run, spec, plan.seed) for spec in plan.scenario.hospitals]
+            _in_parallel(_write_phantoms, jobs)
+    for site in sites:
+        premises.open_home(plan.run, site, plan.scenario, plan.task, seed=plan.seed)
+
+
+def agree(plan: Plan, stock: Sequence[Stocked], screen: Screen) -> Contract:
+    """Plan the contract over the sites that can take part, and sign it at each.
+
+    Raises:
+        RunError: Fewer than the quorum can.
+    """
+    able = {entry.site: entry.patients["train"] for entry in stock if not entry.problem}
+    for entry in stock:
+        if entry.problem:
+            screen.say(f"  {entry.site} sits out: {entry.problem}")
+    if len(able) < plan.task.federation.quorum:
+        raise RunError(
+            f"{len(able)} sites can take part, the quorum is {plan.task.federation.quorum}; "
+            "mend the archives named above and run again"
+        )
+    with screen.stage("planning each site's noise"):
+        contract = plan_contract(plan.task, plan.study, able)
+    premises.sign(plan.run, plan.task, contract)
+    return contract
+
+
+def federate(plan: Plan, contract: Contract, screen: Screen) -> None:
+    """Run the rounds on the chosen engine."""
+    names = tuple(sorted(contract.sites))
+    taps = {name: Wiretap(plan.run, name, keep=plan.scenario.keep_wire) for name in names}
+    setup = RunSetup(
+        folder=plan.run,
+        task=plan.task,
+        contract=contract,
+        initial=trainable(build(plan.task, seed=plan.seed)),
+        run=plan.study,
+        seed=plan.seed,
+        engine=plan.engine,
+        versions={"banner": plan.scenario.banner, "scenario": plan.name},
+        progress=screen,
+        on_release=figures_of(plan.task, seed=plan.seed),
+    )
+    factory = partial(client_app, SimulatedSites(plan.run.absolute(), names, plan.seed))
+    with screen.bar("federated rounds", plan.task.federation.rounds):
+        ENGINES[plan.engine](server_app(setup), names, factory, observer=partial(_overheard, taps))
+
+
+def compare_arms(plan: Plan, contract: Contract, screen: Screen) -> None:
+    """Train the other arms and write ``comparison.json``."""
+    study = Study(task=plan.task, contract=contract, seed=plan.seed)
+    rates = plan.scenario.baselines.rates
+    total = count_trainings(study, len(rates))
+    with screen.bar("alone, pooled and federated without privacy", total):
+        trained = train_arms(plan.run, study, rates, screen.step)
+    with screen.stage("scoring every arm on the same test patients"):
+        comparison = replace(compare(plan.run, study, trained), command=plan.command)
+    write_comparison(plan.run, comparison)
+    last = checkpoints.latest_round(plan.run) or 0
+    with Store(plan.run / DATABASE) as store:
+        store.record_metric(rows(comparison, last))
+        store.write_metrics_csv(plan.run / "metrics.csv")
+
+
+def _write_phantoms(run: Path, spec: HospitalSpec, seed: int) -> None:
+    write_hospital(site_folder(run, spec.name), spec, seed=seed)
+
+
+def _overheard(
+    taps: dict[str, Wiretap], site: str, phase: str, number: int, content: bytes
+) -> None:
+    if site in taps:
+        taps[site].record(f"{number:04d}-{phase}", content)
+
+
+def _in_parallel(work: Callable[..., T], jobs: list[tuple[Any, ...]]) -> list[T]:
+    with workers() as pool:
+        futures: list[Future[T]] = [pool.submit(work, *job) for job in jobs]
+        return [future.result() for future in futures]

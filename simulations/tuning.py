@@ -1,0 +1,58 @@
+"""Choose a learning rate on training patients only, by the same rule for every arm.
+
+A keyed fifth of a site's training patients is set aside; each candidate rate trains on the
+rest and is scored on that fifth; the best wins, ties going to the lower rate. Test patients
+take no part. The private arm is not tuned: every private trial would be charged, so its
+rate is the task's, fixed beforehand (docs/decisions/0017).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from site_client.training.source import PatientSource, Record
+
+FOLD_SHARE = 5  # one patient in five judges the rates
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the patients of a source, by position."""
+
+    source: PatientSource
+    chosen: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def record(self, index: int) -> Record:
+        """Return the ``index``-th chosen patient."""
+        return self.source.record(self.chosen[index])
+
+
+def fit_part(source: PatientSource) -> Part:
+    """Return the four fifths that candidates train on."""
+    return Part(source, tuple(i for i in range(len(source)) if not _judges(source, i)))
+
+
+def judge_part(source: PatientSource) -> Part:
+    """Return the fifth that judges."""
+    return Part(source, tuple(i for i in range(len(source)) if _judges(source, i)))
+
+
+def best_rate(scores: Mapping[float, float]) -> float:
+    """Return the rate with the highest score; a score that is not finite never wins."""
+    finite = {rate: score for rate, score in scores.items() if np.isfinite(score)}
+    if not finite:
+        return min(scores)
+    top = max(finite.values())
+    return min(rate for rate, score in finite.items() if score == top)
+
+
+def _judges(source: PatientSource, index: int) -> bool:
+    key = source.record(index).key
+    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % FOLD_SHARE == 0

@@ -1,0 +1,68 @@
+"""Keep every answer until the aggregator moves on, so that a lost one is sent again.
+
+An answer is synced to ``state/replies/`` before it leaves. The same question finds it there:
+nothing is trained twice and no budget is spent twice. Names are reply ids, which are
+digests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedrad import durable
+from fedrad.parameters import read_safetensors, write_safetensors
+from fedrad.protocol.messages import Block, Reply
+
+
+def keep(home: Path, reply: Reply) -> None:
+    """Write ``reply`` durably; its JSON comes last and makes it valid."""
+    folder = _folder(home)
+    if reply.update:
+        write_safetensors(folder / f"{reply.reply_id}.safetensors", reply.update)
+    table = {field.name: getattr(reply, field.name) for field in dataclasses.fields(reply)}
+    table |= {"update": bool(reply.update), "blocks": [_block_table(b) for b in reply.blocks]}
+    durable.write_json(folder / f"{reply.reply_id}.json", table)
+
+
+def kept(home: Path, reply_id: str) -> Reply | None:
+    """Return the answer with this id, or ``None`` if there is none."""
+    path = _folder(home) / f"{reply_id}.json"
+    if not path.exists():
+        return None
+    table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    has_update = table.pop("update")
+    table["update"] = read_safetensors(path.with_suffix(".safetensors")) if has_update else {}
+    table["blocks"] = tuple(_block(entry) for entry in table["blocks"])
+    table["events"] = tuple(table["events"])
+    return Reply(**table)
+
+
+def forget_before(home: Path, study: str, round_number: int) -> None:
+    """Delete the answers of earlier rounds of ``study``: a later question acknowledges them."""
+    for path in _folder(home).glob("*.json"):
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if table["study"] == study and table["round"] < round_number:
+            path.unlink()
+            path.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def _folder(home: Path) -> Path:
+    return home / "state" / "replies"
+
+
+def _block_table(block: Block) -> dict[str, Any]:
+    return {
+        "name": block.name,
+        "values": block.values.tolist(),
+        "sigma": block.sigma,
+        "sensitivity": block.sensitivity,
+    }
+
+
+def _block(table: dict[str, Any]) -> Block:
+    return Block(**{**table, "values": np.asarray(table["values"], dtype=np.float64)})

@@ -1,0 +1,248 @@
+"""One site's part in one round, from request to reply.
+
+The order is the promise: refuse what the site did not approve, charge the ledger, then
+touch a patient, then settle, then keep the answer, then let it go. Refusals and
+abstentions are ordinary replies whose wire reason is one word; the sentence behind it
+stays in the site's own ``audit.jsonl``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import fedrad
+from fedrad import seeds
+from fedrad.clock import Clock, SystemClock
+from fedrad.errors import (
+    BudgetExceededError,
+    DataError,
+    DeclinedError,
+    FedradError,
+    NotReadyError,
+    PrivacyError,
+)
+from fedrad.models.networks import build
+from fedrad.parameters import Parameters, digest, load_trainable
+from fedrad.privacy.ledger import Charge, Line, as_table
+from fedrad.privacy.mechanisms import noise_source
+from fedrad.protocol.messages import Outcome, Reason, Reply, Request, reply_id
+from fedrad.site_report import noised
+from site_client import audit, guard, outbox
+from site_client.augmentation import augmenter
+from site_client.dataset import load_split
+from site_client.journal import Journal
+from site_client.measure import exact_of_split, measure_split
+from site_client.patients import Split
+from site_client.settings import read_site
+from site_client.study import Duty, accept
+from site_client.training.loop import StepPlan, train_round
+from site_client.training.source import PatientSource, kept_features
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_HOW: dict[type[FedradError], tuple[Outcome, Reason]] = {
+    DeclinedError: ("refused", "declined"),
+    BudgetExceededError: ("refused", "budget"),
+    NotReadyError: ("abstained", "not-ready"),
+    DataError: ("abstained", "not-ready"),
+    PrivacyError: ("refused", "declined"),
+    FedradError: ("failed", "failed"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRuntime:
+    """Where a site lives and, in simulation only, the seed of its randomness.
+
+    ``simulation_seed`` is ``None`` in a hospital: sampling and noise then come from the
+    operating system, and tasks that are not private are refused.
+    """
+
+    home: Path
+    simulation_seed: int | None = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether this is a simulation."""
+        return self.simulation_seed is not None
+
+
+class Site:
+    """One site answering requests; it keeps its datasets and its network between them."""
+
+    def __init__(self, runtime: SiteRuntime, clock: Clock | None = None) -> None:
+        self._runtime, self._home = runtime, runtime.home
+        self._clock = clock or SystemClock()
+        self._journal = Journal(runtime.home, self._clock)
+        self._modules: dict[str, nn.Module] = {}
+        self._sources: dict[tuple[str, Split], PatientSource] = {}
+
+    def answer(self, request: Request, model: Parameters) -> Reply:
+        """Answer one request.
+
+        Args:
+            request: What is asked.
+            model: The global parameters that came with it; empty for a query.
+
+        Returns:
+            The kept reply if this very question was answered before, else a new one. A
+            deliberate error becomes a refusal, an abstention or a failure.
+
+        Raises:
+            SettingsError: The site's own ``site.toml`` cannot be used.
+        """
+        settings = read_site(self._home)
+        identity = reply_id(request, settings.site.name)
+        before = outbox.kept(self._home, identity)
+        if before is not None:
+            return before
+        try:
+            duty = accept(self._home, settings, request, model)
+            reply = self._phases[request.phase](duty, self._blank(request, identity))
+        except FedradError as error:
+            return self._answer_without(self._blank(request, identity), error)
+        outbox.forget_before(self._home, request.study, request.round)
+        outbox.keep(self._home, reply)
+        self._note("answered", reply)
+        return reply
+
+    @property
+    def _phases(self) -> dict[str, Callable[[Duty, Reply], Reply]]:
+        return {"train": self._train, "evaluate": self._evaluate, "query": _query}
+
+    def _train(self, duty: Duty, reply: Reply) -> Reply:
+        source = self._source(duty, "train")
+        event = guard.train_event(duty.task, duty.terms, duty.sampling_rate)
+        charge = duty.charge(reply.reply_id, "train", event)
+        reserved = self._spend(duty, charge, len(source))
+        module = self._module(duty)
+        trained = train_round(
+            module,
+            source,
+            duty.task,
+            plan=self._plan(duty),
+            augment=augmenter(duty.task.recipe.augment),
+        )
+        committed = self._journal.commit(reply.reply_id, steps=trained.steps)
+        return replace(
+            reply,
+            update=trained.update,
+            update_digest=digest(trained.update),
+            steps=trained.steps,
+            events=(as_table(reserved), as_table(committed)),
+            ledger_head=committed.hash,
+        )
+
+    def _evaluate(self, duty: Duty, reply: Reply) -> Reply:
+        source = self._source(duty, "audit")
+        charge = duty.charge(reply.reply_id, "audit", guard.audit_event(duty.task, duty.terms))
+        released = self._spend(duty, charge, len(source))
+        module = self._module(duty)
+        blocks = measure_split(module, source, duty.task)
+        if charge.exact:
+            blocks = (*blocks, exact_of_split(module, source, duty.task))
+        else:
+            rng = self._noise(duty, "audit noise")
+            blocks = noised(blocks, sigma=duty.terms.audit_sigma, rng=rng)
+        return replace(
+            reply, blocks=blocks, events=(as_table(released),), ledger_head=released.hash
+        )
+
+    def _spend(self, duty: Duty, charge: Charge, patients: int) -> Line:
+        """Check and write the charge with nobody in between; nothing was touched before."""
+        ask = guard.Ask(
+            task=duty.task, charge=charge, patients=patients, simulated=self._runtime.simulated
+        )
+        with self._journal.exclusive():
+            guard.check_round(duty.settings, ask, self._journal.lines())
+            if charge.stream == "train":
+                return self._journal.reserve(charge)
+            return self._journal.release(charge)
+
+    def _source(self, duty: Duty, split: Split) -> PatientSource:
+        """Return the split's patients, keeping what a fixed stem made of their images."""
+        key = (duty.request.task_hash, split)
+        if key not in self._sources:
+            dataset = load_split(self._home, duty.task, split)
+            self._sources[key] = kept_features(self._network(duty), dataset, duty.task)
+        return self._sources[key]
+
+    def _network(self, duty: Duty) -> nn.Module:
+        key = duty.request.task_hash
+        if key not in self._modules:
+            self._modules[key] = build(duty.task, seed=0)
+        return self._modules[key]
+
+    def _module(self, duty: Duty) -> nn.Module:
+        module = self._network(duty)
+        load_trainable(module, duty.model)
+        return module
+
+    def _plan(self, duty: Duty) -> StepPlan:
+        private = duty.task.privacy.enabled
+        training = duty.task.training
+        return StepPlan(
+            q=duty.sampling_rate,
+            sigma=duty.terms.train_sigma if private else 0.0,
+            steps=training.steps,
+            expected_batch_patients=training.expected_batch_patients,
+            max_grad_norm=duty.task.privacy.max_grad_norm,
+            batches=self._chance(duty, "batches"),
+            noise=self._noise(duty, "step noise") if private else None,
+            proximal=duty.task.federation.strategy.proximal,
+        )
+
+    def _chance(self, duty: Duty, purpose: str) -> np.random.Generator:
+        seed = self._runtime.simulation_seed
+        if seed is None:
+            return noise_source()
+        return seeds.stream(seed, duty.settings.site.name, duty.request.round, purpose)
+
+    def _noise(self, duty: Duty, purpose: str) -> np.random.Generator:
+        seed = self._runtime.simulation_seed
+        if seed is None:
+            return noise_source()
+        return noise_source(seeds.key(seed, duty.settings.site.name, duty.request.round, purpose))
+
+    def _answer_without(self, reply: Reply, error: FedradError) -> Reply:
+        outcome, reason = next(how for kind, how in _HOW.items() if isinstance(error, kind))
+        without = replace(reply, outcome=outcome, reason_code=reason)
+        self._note("declined", without, sentence=str(error))
+        return without
+
+    def _blank(self, request: Request, identity: str) -> Reply:
+        return Reply(
+            study=request.study,
+            task_hash=request.task_hash,
+            round=request.round,
+            phase=request.phase,
+            model_digest=request.model_digest,
+            reply_id=identity,
+            outcome="done",
+            ledger_head=self._journal.head,
+            fedrad_version=fedrad.__version__,
+        )
+
+    def _note(self, kind: str, reply: Reply, **detail: str) -> None:
+        audit.record(
+            self._home,
+            self._clock,
+            kind,
+            round=reply.round,
+            phase=reply.phase,
+            outcome=reply.outcome,
+            reason=reply.reason_code,
+            update_digest=reply.update_digest,
+            **detail,
+        )
+
+
+def _query(duty: Duty, reply: Reply) -> Reply:
+    del duty
+    return reply
