@@ -158,8 +158,8 @@ def radiograph_object(
 
 def ct_object(stored: NDArray[np.int16], *, exam: Exam, scanner: Scanner, uid: str) -> Dataset:
     """Return one CT slice at height 0 with its pixels encoded; ``stored`` is (rows, columns)."""
-    image = _copied(_ct_constants(scanner))
-    _identify(image, exam, uid)
+    image = _copied(_ct_exam(exam, scanner))
+    image.SOPInstanceUID = uid
     image.ImagePositionPatient = [*_corner_mm(stored.shape, scanner), 0.0]
     _put_pixels(image, stored, scanner)
     return image
@@ -211,6 +211,13 @@ def _put_pixels(image: Dataset, stored: NDArray[Any], scanner: Scanner) -> None:
     )  # fmt: skip
     image.add_new(0x7FE00010, "OB", encapsulate([frame]))
     image["PixelData"].is_undefined_length = True
+
+
+@lru_cache(maxsize=2)
+def _ct_exam(exam: Exam, scanner: Scanner) -> Dataset:
+    image = _copied(_ct_constants(scanner))
+    _identify(image, exam, exam.series_uid)
+    return image
 
 
 @lru_cache(maxsize=64)

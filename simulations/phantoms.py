@@ -234,7 +234,7 @@ def _radiograph_lesion(rng: np.random.Generator, lung: tuple[float, float, float
         row=row - 0.06 + 0.8 * height * distance * np.sin(angle),
         column=column + width * distance * np.cos(angle),
         radius=rng.uniform(0.03, 0.065),
-        contrast=rng.uniform(0.1, 0.28),
+        contrast=rng.uniform(0.065, 0.21),
     )
 
 

@@ -63,11 +63,14 @@ def write_segmentation(
 
 
 def _description(label: str) -> hd.seg.SegmentDescription:
+    lung = (codes.SCT.AnatomicalStructure, codes.SCT.Lung)
+    lesion = (codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Lesion)
+    category, kind = lung if label.startswith("lung") else lesion
     return hd.seg.SegmentDescription(
         segment_number=SEGMENT,
         segment_label=label,
-        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-        segmented_property_type=codes.SCT.Lesion,
+        segmented_property_category=category,
+        segmented_property_type=kind,
         algorithm_type=_ALGORITHM,
     )
 
