@@ -103,7 +103,7 @@ def digest(parameters: Mapping[str, npt.NDArray[Any]]) -> str:
 
 def write_safetensors(path: Path, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write ``parameters`` durably as one safetensors file, keeping their order."""
-    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in parameters.items()}
+    tensors = {name: np.asarray(tensor, order="C") for name, tensor in parameters.items()}
     durable.write_bytes(path, save(tensors, metadata={"order": "\x1f".join(tensors)}))
 
 

@@ -26,8 +26,8 @@ Observer = Callable[[str, str, int, bytes], None]  # site, phase, round, reply a
 class Delivery(Protocol):
     """How messages reach the sites: inline or through worker processes."""
 
-    def submit(self, job: Job) -> None:
-        """Take a message in."""
+    def submit(self, jobs: Iterable[Job]) -> None:
+        """Take messages in."""
 
     def collect(self, message_id: str) -> bytes | None:
         """Return the reply's bytes, once; ``None`` while there is none."""
@@ -74,7 +74,9 @@ class LocalGrid(Grid):  # type: ignore[misc]  # Flower is followed without types
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Hand the messages over and return their ids, in order."""
-        return [self._push(message) for message in messages]
+        jobs = [self._job(message) for message in messages]
+        self._delivery.submit(jobs)
+        return [job.message_id for job in jobs]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the replies that are there."""
@@ -88,14 +90,13 @@ class LocalGrid(Grid):  # type: ignore[misc]  # Flower is followed without types
         limit_s = float("inf") if timeout is None else timeout
         return receive(self, ids, limit_s, clock=SystemClock())
 
-    def _push(self, message: Message) -> str:
+    def _job(self, message: Message) -> Job:
         message_id = uuid.uuid4().hex
         flower.stamp_message(message, message_id)
         index = message.metadata.dst_node_id - FIRST_NODE
         if not 0 <= index < len(self._sites):
             raise RunError(f"there is no node {message.metadata.dst_node_id} in this simulation")
-        self._delivery.submit(Job(message_id, index, message))
-        return message_id
+        return Job(message_id, index, message)
 
     def _pull(self, message_id: str) -> Message | None:
         content = self._delivery.collect(message_id)

@@ -9,9 +9,10 @@ messages in work. A worker that dies costs its message and is replaced.
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -23,7 +24,7 @@ from fedrad.errors import RunError
 from simulations.worker import INDEX, READY, ClientFactory, Desk, error_reply, serve
 
 _PRELOAD = ("torch", "flwr.app", "flwr.clientapp", "fedrad.flower", "fedrad.protocol.codec")
-_GRACE_S = 2.0
+_POLITE_S, _GRACE_S = 0.5, 2.0
 
 
 def warm_up(preload: Sequence[str] = ()) -> None:
@@ -54,9 +55,9 @@ class Inline:
         self._desk = Desk(factory(), sites)
         self._waiting: dict[str, Job] = {}
 
-    def submit(self, job: Job) -> None:
-        """Take a message in."""
-        self._waiting[job.message_id] = job
+    def submit(self, jobs: Iterable[Job]) -> None:
+        """Take messages in."""
+        self._waiting |= {job.message_id: job for job in jobs}
 
     def collect(self, message_id: str) -> bytes | None:
         """Return the reply's bytes; ``None`` for a message that is not waiting."""
@@ -80,6 +81,7 @@ class Pool:
             RunError: The factory failed in a worker; carries that worker's traceback.
         """
         warm_up()
+        pickled = _pickled(factory)
         self._changed = threading.Condition()
         self._waiting: list[Job] = []
         self._done: dict[str, tuple[int, bytes]] = {}
@@ -87,7 +89,7 @@ class Pool:
         self._owner: dict[int, int] = {}
         self._seconds: dict[tuple[int, str], float] = {}
         self._closed = False
-        self._workers = [_Worker(tuple(sites), factory) for _ in range(workers)]
+        self._workers = [_Worker(tuple(sites), pickled) for _ in range(workers)]
         self._refuse_unready()
         self._threads = [
             threading.Thread(target=self._look_after, args=(number,), daemon=True)
@@ -96,13 +98,14 @@ class Pool:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, job: Job) -> None:
-        """Queue a message; replies of that site which nobody collected are dropped."""
+    def submit(self, jobs: Iterable[Job]) -> None:
+        """Queue messages at once; earlier replies of their sites that nobody took are dropped."""
+        new = list(jobs)
+        sites = {job.index for job in new}
         with self._changed:
-            stale = [key for key, (index, _) in self._done.items() if index == job.index]
-            for key in stale:
-                del self._done[key]
-            self._waiting.append(job)
+            kept = {key: done for key, done in self._done.items() if done[0] not in sites}
+            self._done = kept
+            self._waiting += new
             self._changed.notify_all()
 
     def collect(self, message_id: str) -> bytes | None:
@@ -116,9 +119,9 @@ class Pool:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        end = time.monotonic() + _GRACE_S
+        end = time.monotonic() + _POLITE_S
         for worker, thread in zip(self._workers, self._threads, strict=True):
-            thread.join(max(0.0, end - time.monotonic()))
+            thread.join(max(0.0, end - time.monotonic()))  # idle ones have gone by now
             worker.stop()
             thread.join(_GRACE_S)
 
@@ -170,10 +173,20 @@ class Pool:
         return stranger, -self._seconds.get((job.index, phase), 0.0), job.index
 
 
+def _pickled(factory: ClientFactory) -> bytes:
+    try:
+        return pickle.dumps(factory)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise RunError(
+            f"the site program's factory cannot be sent to a worker process ({error}); "
+            f"make it a function or a class of a module, or use workers=0"
+        ) from None
+
+
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, sites: tuple[str, ...], factory: ClientFactory) -> None:
+    def __init__(self, sites: tuple[str, ...], factory: bytes) -> None:
         self._sites, self._factory = sites, factory
         self.process: Any = None
         self._pipe: Connection
@@ -215,7 +228,7 @@ class _Worker:
     def stop(self) -> None:
         """End the process: politely if it listens, else by force."""
         self._pipe.close()
-        self.process.join(0.2)
+        self.process.join(_POLITE_S)
         if self.process.is_alive():
             self.process.terminate()
             self.process.join(_GRACE_S)

@@ -91,16 +91,22 @@ def error_reply(message: Message, code: int, reason: str) -> Message:
     return Message(Error(code=code, reason=reason), reply_to=message)
 
 
-def serve(connection: Connection, factory: ClientFactory, sites: Sequence[str]) -> None:
+def serve(connection: Connection, factory: bytes, sites: Sequence[str]) -> None:
     """Answer requests from ``connection`` until its other end is closed.
 
     Ctrl-C is left to the parent, who ends its workers itself.
+
+    Args:
+        connection: First ``READY``, or a traceback; then a reply for every request.
+        factory: A pickled ``ClientFactory``, from the parent alone.
+        sites: The sites' names.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
+        build: ClientFactory = pickle.loads(factory)  # noqa: S301  # the parent's own bytes
         one_thread()
         flower.quiet()
-        desk = Desk(factory(), sites)
+        desk = Desk(build(), sites)
     except Exception:  # noqa: BLE001  # the edge of a worker process
         connection.send_bytes(traceback.format_exc().encode("utf-8"))
         return

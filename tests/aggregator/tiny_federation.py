@@ -120,6 +120,14 @@ class TinySites:
         return encode_reply(reply, message)
 
 
+class Broken:
+    """A factory that fails where it is called."""
+
+    def __call__(self) -> ClientApp:
+        """Fail."""
+        raise OSError("no such home")
+
+
 def honest_reply(request: Request, model: Parameters, site: str) -> Reply:
     """Return what ``site`` answers when nothing is wrong."""
     blank = Reply(
