@@ -8,6 +8,7 @@ are in ``segmentations``. Stored values come from ``scanners``; lengths are mill
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -166,8 +167,8 @@ def ct_object(stored: NDArray[np.int16], *, exam: Exam, scanner: Scanner, uid: s
 
 
 def _copied(constants: Dataset) -> Dataset:
-    """Return a data set that shares the (never changed) elements of ``constants``."""
-    return Dataset(dict(constants.items()))
+    """Return a data set of its own: assigning to an element changes the element itself."""
+    return Dataset({tag: copy(element) for tag, element in constants.items()})
 
 
 def _identify(image: Dataset, exam: Exam, uid: str) -> None:

@@ -174,21 +174,28 @@ class _Needles:
         self._possible[_hash(starts)] = True
 
     def count(self, content: bytes) -> int:
+        """Count places, each byte of ``content`` belonging to at most one."""
         low = content.lower()
-        return sum(self._count_at(low, place) for place in self._candidates(low))
+        count = end = 0
+        for place in self._candidates(low):
+            length = self._length_at(low, place) if place >= end else 0
+            count += length > 0
+            end = max(end, place + length)
+        return count
 
-    def _candidates(self, low: bytes) -> Iterator[int]:
+    def _candidates(self, low: bytes) -> list[int]:
+        hits = [np.empty(0, np.int64)]
         for offset in range(_WINDOW):
-            length = (len(low) - offset) // _WINDOW
-            if length < 1:
-                return
-            windows = np.frombuffer(low, "<u8", count=length, offset=offset)
-            hits = np.flatnonzero(self._possible[_hash(windows)])
-            yield from (hits * _WINDOW + offset).tolist()
+            length = max(len(low) - offset, 0) // _WINDOW
+            windows = np.frombuffer(low, "<u8", count=length, offset=min(offset, len(low)))
+            hits.append(np.flatnonzero(self._possible[_hash(windows)]) * _WINDOW + offset)
+        places: list[int] = np.sort(np.concatenate(hits)).tolist()
+        return places
 
-    def _count_at(self, low: bytes, place: int) -> int:
+    def _length_at(self, low: bytes, place: int) -> int:
         forms = self._by_start.get(low[place : place + _WINDOW], ())
-        return int(any(_stands_at(low, place, *form) for form in forms))
+        found = [form for form, digits in forms if _stands_at(low, place, form, digits)]
+        return max(map(len, found), default=0)
 
 
 @lru_cache(maxsize=8)

@@ -8,7 +8,6 @@ invents UIDs and takes the clock; both are overwritten, so that a seed fixes the
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,7 +79,7 @@ def _fix(drawn: Dataset, exam: Exam) -> None:
     organisation = f"{exam.series_uid}.7"
     for item in (*drawn.DimensionOrganizationSequence, *drawn.DimensionIndexSequence):
         item.DimensionOrganizationUID = organisation
-    for name in ("Content", "Series", "InstanceCreation"):
-        if f"{name}Date" in drawn:
-            setattr(drawn, f"{name}Date", dt.date(int(exam.date[:4]), 12, 31).strftime("%Y%m%d"))
-            setattr(drawn, f"{name}Time", "120000")
+    drawn.ContentDate = drawn.SeriesDate = drawn.InstanceCreationDate = exam.date
+    drawn.ContentTime = drawn.SeriesTime = drawn.InstanceCreationTime = "120000"
+    for item in drawn.ContributingEquipmentSequence:
+        item.ContributionDateTime = f"{exam.date}120000"
