@@ -229,8 +229,9 @@ def _dx_constants(scanner: Scanner) -> Dataset:
     image.ImageType = ["ORIGINAL", "PRIMARY", ""]
     image.PhotometricInterpretation = scanner.photometric
     image.PixelRepresentation = 0
-    image.PixelIntensityRelationship, image.PixelIntensityRelationshipSign = "LOG", -1
     inverse = scanner.photometric == "MONOCHROME1"
+    image.PixelIntensityRelationship = "LOG"
+    image.PixelIntensityRelationshipSign = 1 if inverse else -1
     image.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
     image.WindowCenter = float(1 << (scanner.bits_stored - 1))
     image.WindowWidth = float(1 << scanner.bits_stored)

@@ -259,7 +259,7 @@ def _ct_lesions(
                 depth=rng.uniform(0.25, 0.75),
                 row=row + height * distance * np.sin(angle),
                 column=column + width * distance * np.cos(angle),
-                radius=rng.uniform(0.04, 0.08),
+                radius=rng.uniform(0.06, 0.11),
                 contrast=rng.uniform(700.0, 900.0),
             )
         )

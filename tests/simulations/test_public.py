@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pydicom import dcmread
 from fedrad.errors import DataError, SettingsError
 from simulations.public import PublicSpec, write_public
 
+REAL = Path(os.environ.get("FEDRAD_DATA", Path(__file__).parents[3] / "shared" / "data"))
 COLUMNS = ("file", "mask", "patient", "site", "label", "view")
 
 
@@ -129,3 +131,12 @@ def test_more_virtual_sites_than_patients_are_refused(source: Path, tmp_path: Pa
     spec = PublicSpec(truth="labels", virtual_sites=tuple(f"s{n}" for n in range(13)))
     with pytest.raises(DataError, match="12 patients cannot be dealt to 13 sites"):
         write_public(tmp_path / "out", source, spec, seed=1)
+
+
+@pytest.mark.skipif(not (REAL / "cxr_lungs").is_dir(), reason="FEDRAD_DATA has no cxr_lungs")
+def test_published_radiographs_become_one_hospital_with_lung_masks(tmp_path: Path) -> None:
+    spec = PublicSpec(truth="masks", sites={"eurorad": "east"}, view_column="view")
+    (written,) = write_public(tmp_path / "out", REAL / "cxr_lungs", spec, seed=1)
+    assert (written.images, written.segmentations, written.patients) == (28, 28, 16)
+    shares = [segread(path).pixel_array.mean() for path in written.archive.rglob("SEG*.dcm")]
+    assert 0.1 < min(shares) < max(shares) < 0.7
