@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from sqlalchemy.exc import OperationalError
 
 from aggregator.identify import identify_sites
 from aggregator.setup import RunSetup
@@ -63,12 +64,19 @@ def _recorded(setup: RunSetup, store: Store) -> Iterator[None]:
     except FedradError as error:
         status, reason = "stopped", str(error)
         raise
-    except OSError as error:
-        reason = f"{error.filename or setup.folder}: {error.strerror}"
-        raise RunError(f"the run cannot write its files: {reason}") from error
+    except (OSError, OperationalError) as error:
+        reason = f"the run cannot write its files: {_where(error, setup)}; free some space there"
+        raise RunError(reason) from error
     finally:
-        store.end_run(setup.run, status=status, reason=reason)
-        store.write_metrics_csv(setup.folder / "metrics.csv")
+        with suppress(OSError, OperationalError):  # a full disk must not hide why it ended
+            store.end_run(setup.run, status=status, reason=reason)
+            store.write_metrics_csv(setup.folder / "metrics.csv")
+
+
+def _where(error: OSError | OperationalError, setup: RunSetup) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename or setup.folder}: {error.strerror}"
+    return f"{setup.folder / DATABASE}: {error.orig}"
 
 
 def _open_run(setup: RunSetup, store: Store) -> None:

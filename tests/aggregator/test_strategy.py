@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +206,20 @@ def test_a_full_disk_is_named_and_the_run_is_marked_failed(tmp_path: Path) -> No
     (tmp_path / "rounds").write_text("in the way", encoding="utf-8")
     with pytest.raises(RunError, match=r"cannot write its files: .*rounds"):
         run(setup)
+    assert table(setup, "runs")["status"].tolist() == ["failed"]
+
+
+def test_a_disk_that_fills_in_mid_round_ends_the_run_with_a_clear_word(tmp_path: Path) -> None:
+    """No file of this process may grow past 300 kB: what a full disk does, for real."""
+    big = {"a": np.zeros((2, 3), np.float32), "b": np.ones(50_000, np.float64)}
+    setup = tiny_setup(tmp_path, initial=big)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+    try:
+        with pytest.raises(RunError, match=r"cannot write its files.*free some space"):
+            run(setup)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert table(setup, "runs")["status"].tolist() == ["failed"]
 
 

@@ -1,0 +1,56 @@
+"""Nodes without names are known by their answers."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_federation import SITES, TinySites, tiny_contract, tiny_task
+
+from aggregator.identify import identify_sites
+from fedrad import flower
+from fedrad.clock import SystemClock
+from fedrad.contract import Contract
+from fedrad.errors import RunError
+from simulations.grid import LocalGrid
+from simulations.pool import Inline
+
+
+class Nameless(LocalGrid):
+    """A grid like Ray's: nodes with ids only."""
+
+    def get_nodes(self) -> list:
+        """Return the nodes without their names."""
+        return [flower.node_info(node, "") for node in self.get_node_ids()]
+
+
+@pytest.fixture
+def contract() -> Contract:
+    return tiny_contract(tiny_task())
+
+
+def found(grid: LocalGrid, contract: Contract) -> list[str]:
+    nodes = identify_sites(grid, contract, clock=SystemClock(), deadline_s=5.0)
+    return [nodes[node] for node in sorted(nodes)]
+
+
+def test_names_of_nodes_are_enough(contract: Contract) -> None:
+    assert found(LocalGrid(SITES, Inline(SITES, TinySites())), contract) == sorted(SITES)
+
+
+def test_nodes_without_names_are_asked(contract: Contract) -> None:
+    assert found(Nameless(SITES, Inline(SITES, TinySites())), contract) == sorted(SITES)
+
+
+def test_a_node_that_answers_as_nobody_of_the_contract_is_left_out(contract: Contract) -> None:
+    strangers = ("east", "north", "south", "zoo")
+    assert found(Nameless(strangers, Inline(strangers, TinySites(strangers))), contract) == [
+        "east",
+        "north",
+        "south",
+    ]
+
+
+def test_two_nodes_for_one_site_are_refused(contract: Contract) -> None:
+    names = ("east", "north", "south", "west")
+    twins = TinySites(("east", "east", "north", "south"))
+    with pytest.raises(RunError, match="two nodes answer for site 'east'"):
+        found(Nameless(names, Inline(names, twins)), contract)
