@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_federation
 from tiny_federation import SITES, Broken, Fault, TinySites, tiny_setup, tiny_task
 
 from aggregator.app import server_app
@@ -70,6 +76,42 @@ def test_workers_are_gone_when_the_run_is_over() -> None:
             os.kill(pid, 0)
 
 
+def test_ctrl_c_in_the_middle_of_a_round_ends_everything_soon(tmp_path: Path) -> None:
+    """A real program, a real signal to its whole group, as a terminal sends it."""
+    program = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tiny_federation import SITES, TinySites, tiny_setup
+from aggregator.app import server_app
+from simulations.engines import run_local
+run_local(server_app(tiny_setup(Path(sys.argv[2]))), SITES, TinySites(train_s=60.0), workers=2)
+"""
+    arguments = [
+        sys.executable,
+        "-c",
+        program,
+        str(Path(tiny_federation.__file__).parent),
+        str(tmp_path),
+    ]
+    process = subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.PIPE)
+    with Store(tmp_path / "run.sqlite") as store:
+        wait_for(lambda: "asked" in set(store.frame("events")["kind"]))
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        assert store.frame("runs")["status"].tolist() == ["interrupted"]
+    assert errors.decode().strip().endswith("KeyboardInterrupt")
+    with pytest.raises(ProcessLookupError):
+        wait_for(lambda: os.killpg(process.pid, 0), seconds=10)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Ask until the condition holds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not condition():
+        time.sleep(0.1)
+
+
 def test_two_sites_with_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="two sites are called 'east'"):
         run_local(server_app(tiny_setup(tmp_path)), [*SITES, "east"], TinySites(), workers=0)
@@ -116,8 +158,6 @@ def requests_to(grid: LocalGrid) -> list:
 def test_ray_and_the_local_engine_give_the_same_model_and_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import tiny_federation
-
     monkeypatch.setenv("PYTHONPATH", str(Path(tiny_federation.__file__).parent))
     task = tiny_task(rounds=2)
     seen: dict[str, set[tuple[str, str, int]]] = {"local": set(), "ray": set()}
