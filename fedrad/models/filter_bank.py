@@ -102,18 +102,18 @@ class FilterBank(nn.Module):
         return (responses - buffers["mean"]) / buffers["deviation"]
 
 
-class ShrunkenBank(nn.Module):
-    """A filter bank whose maps are averaged over squares of ``shrink`` pixels."""
+class Shrunken(nn.Module):
+    """A stem whose maps are averaged over squares of ``shrink`` pixels."""
 
-    def __init__(self, bank: FilterBank, shrink: int) -> None:
+    def __init__(self, stem: FilterBank | PixelContext, shrink: int) -> None:
         super().__init__()
-        self.bank = bank
+        self.full = stem
         self.shrink = shrink
-        self.channels = bank.channels
+        self.channels = stem.channels
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the averaged responses to ``images``."""
-        return functional.avg_pool2d(self.bank(images), self.shrink)
+        """Return the averaged maps of ``images``."""
+        return functional.avg_pool2d(self.full(images), self.shrink)
 
     def extra_repr(self) -> str:
         """Show the shrinkage where the network is printed."""
@@ -174,14 +174,18 @@ def classifier_head(channels: int, width: int, *, pooling: Pooling) -> nn.Module
     )
 
 
-def pixel_head(channels: int, width: int) -> nn.Module:
-    """Return the trained part of the pixel network: features to (N, 2, H, W) logits."""
+def pixel_head(channels: int, width: int, *, enlarge: int) -> nn.Module:
+    """Return the trained part of the pixel network: features to (N, 2, H, W) logits.
+
+    The logits are ``enlarge`` times as high and wide as the features, linear between.
+    """
     return nn.Sequential(
         nn.Conv2d(channels, width, 1),
         nn.ReLU(),
         nn.Conv2d(width, width, 3, padding=1),
         nn.ReLU(),
         nn.Conv2d(width, 1, 1),
+        nn.Upsample(scale_factor=enlarge, mode="bilinear") if enlarge > 1 else nn.Identity(),
         AgainstZero(),
     )
 

@@ -207,7 +207,7 @@ class FilterBankCnn:
         if cells[0] * cells[1] < self.top:
             raise ModelError(f"shrink {self.shrink} leaves {cells} of {list(task.recipe.size)}")
         bank = filter_bank.FilterBank(read_constants(self.bank)["values"])
-        stem = filter_bank.ShrunkenBank(bank, self.shrink)
+        stem = filter_bank.Shrunken(bank, self.shrink)
         pooling = filter_bank.Pooling(kind=self.pool, top=self.top, cells=self.cells)
         head = filter_bank.classifier_head(stem.channels, self.width, pooling=pooling)
         return filter_bank.Stemmed(stem, head)
@@ -220,6 +220,7 @@ class FilterBankPixel:
     kind: ClassVar[str] = "segmentation"
     dimensions: ClassVar[tuple[int, ...]] = (2,)
     bank: str = "filter-bank-1"  # a named constants file of fedrad.constants
+    shrink: int = 2  # stem maps are averaged over squares of this many pixels
     width: int = 16
 
     def __post_init__(self) -> None:
@@ -227,14 +228,20 @@ class FilterBankPixel:
 
     def problems(self) -> Iterator[str]:
         """Yield one line for each value that cannot be used."""
-        if self.width < 1:
-            yield f"width must be 1 or more, got {self.width}"
+        if self.width < 1 or self.shrink < 1:
+            yield f"width and shrink must be 1 or more, got {self.width} and {self.shrink}"
 
     def make(self, task: Task) -> nn.Module:
         """Return the network with fresh weights."""
         bank = filter_bank.FilterBank(read_constants(self.bank)["values"])
-        stem = filter_bank.PixelContext(bank, task.recipe.size)
-        return filter_bank.Stemmed(stem, filter_bank.pixel_head(stem.channels, self.width))
+        if any(edge % self.shrink for edge in task.recipe.size):
+            raise ModelError(
+                f"recipe.size {list(task.recipe.size)} is no multiple of {self.shrink}"
+            )
+        context = filter_bank.PixelContext(bank, task.recipe.size)
+        stem = filter_bank.Shrunken(context, self.shrink)
+        head = filter_bank.pixel_head(stem.channels, self.width, enlarge=self.shrink)
+        return filter_bank.Stemmed(stem, head)
 
 
 NETWORKS: dict[str, type[Network]] = {

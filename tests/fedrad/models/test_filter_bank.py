@@ -15,7 +15,7 @@ from fedrad.models.filter_bank import (
     FilterBank,
     PixelContext,
     Separable,
-    ShrunkenBank,
+    Shrunken,
     gabor_pairs,
     gaussian,
     laplacian_of_gaussian,
@@ -85,7 +85,7 @@ def test_a_bright_blob_answers_most_at_its_own_scale() -> None:
 
 
 def test_the_stem_has_buffers_and_no_parameter() -> None:
-    for stem in (ShrunkenBank(FilterBank(BANK), 4), PixelContext(FilterBank(BANK), (32, 32))):
+    for stem in (Shrunken(FilterBank(BANK), 4), PixelContext(FilterBank(BANK), (32, 32))):
         assert not list(stem.parameters())
         assert list(stem.buffers())
 

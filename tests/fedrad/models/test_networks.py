@@ -99,7 +99,7 @@ def test_an_unknown_name_or_parameter_lists_the_known_ones(task_with: MakeTask) 
     [
         ("filter_bank_cnn", {"width": 6}, "multiple of 4"),
         ("filter_bank_cnn", {"shrink": 0}, "shrink, top, cells"),
-        ("filter_bank_pixel", {"width": 0}, "width must be 1 or more"),
+        ("filter_bank_pixel", {"width": 0}, "width and shrink must be 1 or more"),
         ("unet", {"channels": [8]}, "two levels or more"),
         ("unet", {"residual_units": -1}, "residual_units"),
         ("densenet121", {"block_config": []}, "whole numbers of 1 or more"),
