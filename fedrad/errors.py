@@ -14,6 +14,7 @@ The tree::
     │   ├── BudgetExceededError
     │   ├── NotReadyError      a refusal that depends on patients
     │   ├── DeclinedError      a study that the site never accepted
+    │   │   └── ContractChangedError
     │   ├── AlreadyChargedError
     │   └── LedgerError        a ledger that does not verify
     ├── ProtocolError          a message that cannot be accepted
@@ -124,6 +125,10 @@ class AlreadyChargedError(PrivacyError):
 
 class DeclinedError(PrivacyError):
     """A request of a study, task or contract that the site did not accept."""
+
+
+class ContractChangedError(DeclinedError):
+    """A request whose task or contract is not the one that the site accepted."""
 
 
 class LedgerError(PrivacyError):

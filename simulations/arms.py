@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from aggregator.aggregation.optimisers import server_optimiser
 from fedrad import seeds
 from fedrad.contract import Contract
 from fedrad.models.networks import build
-from fedrad.parameters import Parameters, add, load_trainable, trainable
+from fedrad.parameters import Parameters, load_trainable, trainable
 from fedrad.task import Task
 from site_client.augmentation import augmenter
 from site_client.training.loop import StepPlan, train_round
@@ -103,10 +104,11 @@ def train_pooled(study: Study, sources: Sources, *, rate: float) -> Parameters:
 
 
 def train_federated(study: Study, sources: Sources, *, rate: float) -> Parameters:
-    """Run plain rounds of weighted averaging in this process: what the engines compute."""
+    """Run plain rounds in this process: what the engines compute without privacy."""
     module = study.module()
     model = trainable(module)
     federation = study.task.federation
+    optimiser = server_optimiser(federation.strategy)
     weights = study.contract.weights(sorted(sources), federation.weight_cap)
     for number in range(1, federation.rounds + 1):
         mean = {name: np.zeros(tensor.shape, np.float64) for name, tensor in model.items()}
@@ -122,7 +124,8 @@ def train_federated(study: Study, sources: Sources, *, rate: float) -> Parameter
             )
             for name, tensor in trained.update.items():
                 mean[name] += weights[site] * tensor
-        model = add(model, mean)
+        update = {name: mean[name].astype(tensor.dtype) for name, tensor in model.items()}
+        model = optimiser.step(model, update)
     return model
 
 

@@ -7,7 +7,7 @@ is written here that was not counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from aggregator.facts import Fact, write_facts
@@ -18,13 +18,14 @@ from simulations.premises import Stocked
 from site_client import audit
 
 
-def write(run: Path, contract: Contract, stock: Iterable[Stocked], *, banner: str) -> None:
+def write(run: Path, contract: Contract, stock: Sequence[Stocked], *, banner: str) -> None:
     """Write ``facts.json`` into the run folder."""
     found = [
         Fact(key="banner", text=banner),
         *_identifiers(run),
         *_refusals(run, contract),
         *_set_aside(run, stock),
+        *_sat_out(run, stock),
     ]
     write_facts(run, found)
 
@@ -65,9 +66,20 @@ def _set_aside(run: Path, stock: Iterable[Stocked]) -> Iterator[Fact]:
     for entry in stock:
         if entry.set_aside:
             reasons = ", ".join(f"{n} {reason}" for reason, n in entry.set_aside.items())
+            part = "it sat out" if entry.problem else "it took part"
             yield Fact(
                 key=f"set aside {entry.site}",
                 value=str(sum(entry.set_aside.values())),
-                text=f"files of {entry.site}'s archive were set aside ({reasons}); it took part.",
+                text=f"files of {entry.site}'s archive were set aside ({reasons}); {part}.",
+                command=f"fedrad-site catalogue --home {home_of(run, entry.site)}",
+            )
+
+
+def _sat_out(run: Path, stock: Iterable[Stocked]) -> Iterator[Fact]:
+    for entry in stock:
+        if entry.problem:
+            yield Fact(
+                key=f"sat out {entry.site}",
+                text=f"{entry.site} sat out the whole study: {entry.problem}.",
                 command=f"fedrad-site catalogue --home {home_of(run, entry.site)}",
             )

@@ -7,9 +7,12 @@ A key is dotted. Its first word says which file it belongs to: a table of ``task
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
+from dataclasses import fields
 from typing import Any
 
 from fedrad.errors import SettingsError
+from fedrad.task import Task
 
 Table = dict[str, Any]
 
@@ -30,19 +33,27 @@ def parse(text: str) -> tuple[tuple[str, ...], Any]:
         return path, value.strip()
 
 
-def apply(task: Table, scenario: Table, settings: tuple[str, ...]) -> None:
+def apply(
+    task: Table, scenario: Table, settings: tuple[str, ...], *, known: Collection[str]
+) -> None:
     """Change ``task`` and ``scenario`` in place by each ``key=value``.
+
+    Args:
+        task: Parsed ``task.toml``.
+        scenario: Parsed scenario.
+        settings: Each ``key=value``; later ones win.
+        known: What a scenario's key may start with, whether the file has it or not.
 
     Raises:
         SettingsError: A key leads nowhere; names the tables it may start with.
     """
+    tables = [field.name for field in fields(Task)]
     for text in settings:
         path, value = parse(text)
-        target = task if path[0] in task else scenario
-        if path[0] not in target:
-            known = ", ".join([*task, *scenario])
-            raise SettingsError("--set", (f"{path[0]!r} is not one of: {known}",))
-        _put(target, path, value)
+        if path[0] not in (*tables, *known):
+            names = ", ".join([*tables, *known])
+            raise SettingsError("--set", (f"{path[0]!r} is not one of: {names}",))
+        _put(task if path[0] in tables else scenario, path, value)
 
 
 def _put(table: Table, path: tuple[str, ...], value: Any) -> None:

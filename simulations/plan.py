@@ -7,6 +7,7 @@ been written in files.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -93,13 +94,14 @@ def _as_settings(wishes: Wishes) -> list[str]:
 
 
 def _command(name: str, run: Path, wishes: Wishes, engine: Engine) -> str:
-    words = ["fedrad-sim run", name]
+    words = ["fedrad-sim", "run", name]
     if wishes.data is not None:
-        words.append(f"--data {wishes.data}")
-    words.append(f"--out {run} --engine {engine}")
+        words += ["--data", str(wishes.data)]
+    words += ["--out", str(run), "--engine", engine]
     for option in ("rounds", "seed", "epsilon"):
         value = getattr(wishes, option)
         if value is not None:
-            words.append(f"--{option} {value:g}")
-    words += [f"--set {setting!r}" for setting in wishes.settings]
-    return " ".join(words)
+            words += [f"--{option}", f"{value}"]
+    for setting in wishes.settings:
+        words += ["--set", setting]
+    return shlex.join(words)

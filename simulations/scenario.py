@@ -7,8 +7,9 @@ the tables before they are checked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from typing import Any
 
@@ -17,11 +18,13 @@ from fedrad.settings import build, refuse_problems
 from fedrad.task import Task, parse_task
 from simulations import overrides
 from simulations.hospital import HospitalSpec
-from simulations.public import PublicSource
+from simulations.public import PublicSpec
+from site_client.settings import Shares
 
 PHANTOMS = "Phantoms, not clinical evidence"
 PUBLIC = "Public images, not clinical evidence"
 _FOLDER = "scenarios"
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it becomes a folder's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +34,15 @@ class Limits:
     epsilon_limit: float = 0.0
     min_patients: int = 10
 
+    def __post_init__(self) -> None:
+        refuse_problems("limits", self)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitShares:
-    """``[splits]`` of every hospital: shares of patients."""
-
-    train: float = 0.70
-    audit: float = 0.15
-    window: float = 0.10
-    test: float = 0.05
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if not self.epsilon_limit >= 0:
+            yield f"epsilon_limit must be 0 or more, got {self.epsilon_limit}"
+        if self.min_patients < 1:
+            yield f"min_patients must be 1 or more, got {self.min_patients}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +56,8 @@ class Baselines:
 
     def problems(self) -> Iterator[str]:
         """Yield one line for each value that cannot be used."""
-        if len(self.rates) != 3 or any(not rate > 0 for rate in self.rates):
-            yield f"rates must be three numbers above 0, got {list(self.rates)}"
+        if len(set(self.rates)) != 3 or any(not 0 < rate < float("inf") for rate in self.rates):
+            yield f"rates must be three different numbers above 0, got {list(self.rates)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +67,11 @@ class Scenario:
     title: str
     seed: int = 1
     keep_wire: bool = True  # keep the bytes that leave each hospital, to count again
-    splits: SplitShares = SplitShares()
+    splits: Shares = field(default_factory=Shares)
     baselines: Baselines
     limits: dict[str, Limits] = field(default_factory=dict)  # site name -> its own
     hospitals: tuple[HospitalSpec, ...] = ()  # phantoms
-    public: PublicSource | None = None  # or real images, given by --data
+    public: PublicSpec | None = None  # or real images, given by --data
 
     def __post_init__(self) -> None:
         refuse_problems("scenario", self)
@@ -77,6 +80,12 @@ class Scenario:
         """Yield one line for each value that cannot be used."""
         if bool(self.hospitals) == (self.public is not None):
             yield "a scenario needs either [[hospitals]] or [public]"
+        elif not self.sites:
+            yield "[public] needs sites or virtual_sites"
+        if not 0 <= self.seed < 2**63:
+            yield f"seed must lie in [0, 2^63), got {self.seed}"
+        for name in sorted(name for name in self.sites if not _NAME.fullmatch(name)):
+            yield f"a site's name must be letters, digits, - and _, got {name!r}"
         twice = {name for name in self.sites if self.sites.count(name) > 1}
         if twice:
             yield f"two sites are called {min(twice)!r}; every site needs a name of its own"
@@ -87,7 +96,7 @@ class Scenario:
     def sites(self) -> tuple[str, ...]:
         """The sites' names in file order."""
         if self.public is not None:
-            return self.public.sites
+            return self.public.virtual_sites or tuple(sorted(set(self.public.sites.values())))
         return tuple(hospital.name for hospital in self.hospitals)
 
     def limits_of(self, site: str) -> Limits:
@@ -116,7 +125,7 @@ def read_scenario(name: str, settings: tuple[str, ...] = ()) -> tuple[Scenario, 
     if name not in names():
         raise SettingsError(f"scenario {name!r}", (f"it must be one of: {', '.join(names())}",))
     scenario, task = _table(f"{name}.toml"), _table(f"{name}.task.toml")
-    overrides.apply(task, scenario, settings)
+    overrides.apply(task, scenario, settings, known=[f.name for f in fields(Scenario)])
     return build(Scenario, scenario), parse_task(task)
 
 

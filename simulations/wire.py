@@ -11,7 +11,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from fedrad.errors import DamagedStateError, RunError
 from simulations.archives import PLANTED
 from simulations.places import site_folder
 from simulations.planted import occurrences, read_planted
@@ -66,19 +68,41 @@ def count(run: Path) -> tuple[WireCount, ...]:
 
 
 def recount(run: Path) -> tuple[WireCount, ...]:
-    """Read the kept bytes again and count the identifiers anew, in site-name order."""
-    found = []
-    for folder in sorted(path for path in (run / FOLDER).iterdir() if path.is_dir()):
-        values = planted_values(run, folder.name)
-        contents = [path.read_bytes() for path in sorted(folder.glob("*.bin"))]
-        hits = sum(occurrences(content, values) for content in contents)
-        total = sum(map(len, contents))
-        found.append(WireCount(folder.name, len(contents), total, len(values), hits))
-    return tuple(found)
+    """Read the kept bytes again and count the identifiers anew, in site-name order.
+
+    Raises:
+        RunError: No message was recorded there, or the bytes were not kept.
+        DamagedStateError: Kept bytes are missing, or are not those that were recorded.
+    """
+    paths = sorted((run / FOLDER).glob("*.jsonl"))
+    if not paths:
+        raise RunError(f"{run} is no simulated run in which a message left a hospital")
+    return tuple(_recount_site(run, path) for path in paths)
+
+
+def _recount_site(run: Path, path: Path) -> WireCount:
+    folder, values = path.with_suffix(""), planted_values(run, path.stem)
+    if not folder.is_dir():
+        raise RunError(f"the bytes of {path.stem} were not kept; run with --set keep_wire=true")
+    contents = [_kept_bytes(folder, line) for line in _lines(path)]
+    hits = sum(occurrences(content, values) for content in contents)
+    return WireCount(path.stem, len(contents), sum(map(len, contents)), len(values), hits)
+
+
+def _kept_bytes(folder: Path, line: dict[str, Any]) -> bytes:
+    path = folder / f"{line['message']}.bin"
+    content = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(content).hexdigest() != line["sha256"]:
+        raise DamagedStateError(f"{path} is missing or differs from what was recorded; run again")
+    return content
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _count_site(run: Path, path: Path) -> WireCount:
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = _lines(path)
     return WireCount(
         site=path.stem,
         messages=len(lines),

@@ -2,19 +2,27 @@
 
 One factory serves every engine. It takes a way from Flower's context to the site's runtime,
 so that the same app finds one hospital's home in a hospital and any site's in a simulation.
+It is the edge of the site's program: Flower puts the text of an exception on the wire, so
+none leaves here but the name of its class.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from fedrad.errors import RunError
+from fedrad.parameters import Parameters
 from fedrad.protocol.codec import decode_request, encode_reply
+from fedrad.protocol.messages import Reply, Request
 from site_client.round import Site, SiteRuntime
 
 RuntimeOf = Callable[[Context], SiteRuntime]
+
+_log = logging.getLogger(__name__)
 
 
 def client_app(runtime_of: RuntimeOf) -> ClientApp:
@@ -29,9 +37,18 @@ def client_app(runtime_of: RuntimeOf) -> ClientApp:
         runtime = runtime_of(context)
         site = sites.setdefault(runtime, Site(runtime))
         request, model = decode_request(message)
-        return encode_reply(site.answer(request, model), message)
+        return encode_reply(_answered(site, request, model), message)
 
     app = ClientApp()
     for register in (app.train, app.evaluate, app.query):
         register()(answer)
     return app
+
+
+def _answered(site: Site, request: Request, model: Parameters) -> Reply:
+    try:
+        return site.answer(request, model)
+    except Exception as error:  # noqa: BLE001  # the edge of a site's program
+        _log.error("a request could not be answered", exc_info=True)
+        kind = type(error).__name__
+        raise RunError(f"the site could not answer ({kind}); its own log says why") from None

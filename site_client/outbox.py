@@ -30,7 +30,11 @@ def keep(home: Path, reply: Reply) -> None:
 
 
 def kept(home: Path, reply_id: str) -> Reply | None:
-    """Return the answer with this id, or ``None`` if there is none."""
+    """Return the answer with this id, or ``None`` if there is none.
+
+    Raises:
+        DamagedStateError: Its tensors are missing or unreadable.
+    """
     path = _folder(home) / f"{reply_id}.json"
     if not path.exists():
         return None
@@ -58,7 +62,7 @@ def _folder(home: Path) -> Path:
 def _block_table(block: Block) -> dict[str, Any]:
     return {
         "name": block.name,
-        "values": block.values.tolist(),
+        "values": [value if np.isfinite(value) else None for value in block.values.tolist()],
         "sigma": block.sigma,
         "sensitivity": block.sensitivity,
     }

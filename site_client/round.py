@@ -8,7 +8,8 @@ stays in the site's own ``audit.jsonl``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,16 +20,19 @@ import fedrad
 from fedrad import seeds
 from fedrad.clock import Clock, SystemClock
 from fedrad.errors import (
+    AlreadyChargedError,
     BudgetExceededError,
+    ContractChangedError,
     DataError,
     DeclinedError,
     FedradError,
+    LedgerError,
     NotReadyError,
     PrivacyError,
 )
 from fedrad.models.networks import build
 from fedrad.parameters import Parameters, digest, load_trainable
-from fedrad.privacy.ledger import Charge, Line, as_table
+from fedrad.privacy.ledger import Charge, Line, as_table, reply_of
 from fedrad.privacy.mechanisms import noise_source
 from fedrad.protocol.messages import Outcome, Reason, Reply, Request, reply_id
 from fedrad.site_report import noised
@@ -38,7 +42,7 @@ from site_client.dataset import load_split
 from site_client.journal import Journal
 from site_client.measure import exact_of_split, measure_split
 from site_client.patients import Split
-from site_client.settings import read_site
+from site_client.settings import FILE, SiteSettings, read_site
 from site_client.study import Duty, accept
 from site_client.training.loop import StepPlan, train_round
 from site_client.training.source import PatientSource, kept_features
@@ -46,14 +50,21 @@ from site_client.training.source import PatientSource, kept_features
 if TYPE_CHECKING:
     from torch import nn
 
-_HOW: dict[type[FedradError], tuple[Outcome, Reason]] = {
+_HOW: dict[type[Exception], tuple[Outcome, Reason]] = {
+    ContractChangedError: ("refused", "contract-changed"),
     DeclinedError: ("refused", "declined"),
     BudgetExceededError: ("refused", "budget"),
     NotReadyError: ("abstained", "not-ready"),
     DataError: ("abstained", "not-ready"),
+    AlreadyChargedError: ("failed", "failed"),
+    LedgerError: ("failed", "failed"),
     PrivacyError: ("refused", "declined"),
     FedradError: ("failed", "failed"),
+    OSError: ("failed", "failed"),
 }
+
+
+_Stamp = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +92,7 @@ class Site:
         self._clock = clock or SystemClock()
         self._journal = Journal(runtime.home, self._clock)
         self._modules: dict[str, nn.Module] = {}
-        self._sources: dict[tuple[str, Split], PatientSource] = {}
+        self._sources: dict[tuple[str, Split], tuple[_Stamp, PatientSource]] = {}
 
     def answer(self, request: Request, model: Parameters) -> Reply:
         """Answer one request.
@@ -92,24 +103,24 @@ class Site:
 
         Returns:
             The kept reply if this very question was answered before, else a new one. A
-            deliberate error becomes a refusal, an abstention or a failure.
+            deliberate error, or a disk that refuses, becomes a refusal, an abstention or a
+            failure, with whatever was charged by then.
 
         Raises:
             SettingsError: The site's own ``site.toml`` cannot be used.
         """
         settings = read_site(self._home)
         identity = reply_id(request, settings.site.name)
-        before = outbox.kept(self._home, identity)
-        if before is not None:
-            return before
         try:
+            before = outbox.kept(self._home, identity)
+            if before is not None:
+                self._note("sent again", before)
+                return before
             duty = accept(self._home, settings, request, model)
             reply = self._phases[request.phase](duty, self._blank(request, identity))
-        except FedradError as error:
+            self._let_go(reply)
+        except (FedradError, OSError) as error:
             return self._answer_without(self._blank(request, identity), error)
-        outbox.forget_before(self._home, request.study, request.round)
-        outbox.keep(self._home, reply)
-        self._note("answered", reply)
         return reply
 
     @property
@@ -117,11 +128,10 @@ class Site:
         return {"train": self._train, "evaluate": self._evaluate, "query": _query}
 
     def _train(self, duty: Duty, reply: Reply) -> Reply:
-        source = self._source(duty, "train")
+        module, source = self._module(duty), self._source(duty, "train")
         event = guard.train_event(duty.task, duty.terms, duty.sampling_rate)
         charge = duty.charge(reply.reply_id, "train", event)
         reserved = self._spend(duty, charge, len(source))
-        module = self._module(duty)
         trained = train_round(
             module,
             source,
@@ -140,10 +150,9 @@ class Site:
         )
 
     def _evaluate(self, duty: Duty, reply: Reply) -> Reply:
-        source = self._source(duty, "audit")
+        module, source = self._module(duty), self._source(duty, "audit")
         charge = duty.charge(reply.reply_id, "audit", guard.audit_event(duty.task, duty.terms))
         released = self._spend(duty, charge, len(source))
-        module = self._module(duty)
         blocks = measure_split(module, source, duty.task)
         if charge.exact:
             blocks = (*blocks, exact_of_split(module, source, duty.task))
@@ -166,12 +175,17 @@ class Site:
             return self._journal.release(charge)
 
     def _source(self, duty: Duty, split: Split) -> PatientSource:
-        """Return the split's patients, keeping what a fixed stem made of their images."""
-        key = (duty.request.task_hash, split)
-        if key not in self._sources:
+        """Return the split's patients, keeping what a fixed stem made of their images.
+
+        They are looked up anew when the hospital changes a setting, a label or a list of
+        patients, or moves its archive; new images count from the next start.
+        """
+        key, stamp = (duty.request.task_hash, split), tuple(_stamp(self._home, duty.settings))
+        if key not in self._sources or self._sources[key][0] != stamp:
             dataset = load_split(self._home, duty.task, split)
-            self._sources[key] = kept_features(self._network(duty), dataset, duty.task)
-        return self._sources[key]
+            source = kept_features(self._network(duty), dataset, duty.task)
+            self._sources[key] = stamp, source
+        return self._sources[key][1]
 
     def _network(self, duty: Duty) -> nn.Module:
         key = duty.request.task_hash
@@ -210,13 +224,27 @@ class Site:
             return noise_source()
         return noise_source(seeds.key(seed, duty.settings.site.name, duty.request.round, purpose))
 
-    def _answer_without(self, reply: Reply, error: FedradError) -> Reply:
+    def _let_go(self, reply: Reply) -> None:
+        """Note what is about to leave and keep it, so that it can be sent again."""
+        outbox.forget_before(self._home, reply.study, reply.round)
+        self._note("answered", reply)
+        outbox.keep(self._home, reply)
+
+    def _answer_without(self, reply: Reply, error: FedradError | OSError) -> Reply:
+        """Return the reply to a request that was not answered; what was charged stays told."""
         outcome, reason = next(how for kind, how in _HOW.items() if isinstance(error, kind))
         without = replace(reply, outcome=outcome, reason_code=reason)
-        self._note("declined", without, sentence=str(error))
+        with suppress(LedgerError):
+            charged = [line for line in self._journal.lines() if reply_of(line) == reply.reply_id]
+            without = replace(without, events=tuple(map(as_table, charged)))
+        with suppress(OSError):  # a full disk keeps no note
+            self._note("declined", without, sentence=_sentence(error))
         return without
 
     def _blank(self, request: Request, identity: str) -> Reply:
+        head = ""
+        with suppress(LedgerError):  # a damaged ledger refuses where something is charged
+            head = self._journal.head
         return Reply(
             study=request.study,
             task_hash=request.task_hash,
@@ -225,7 +253,7 @@ class Site:
             model_digest=request.model_digest,
             reply_id=identity,
             outcome="done",
-            ledger_head=self._journal.head,
+            ledger_head=head,
             fedrad_version=fedrad.__version__,
         )
 
@@ -246,3 +274,19 @@ class Site:
 def _query(duty: Duty, reply: Reply) -> Reply:
     del duty
     return reply
+
+
+def _sentence(error: FedradError | OSError) -> str:
+    """Return what the site's own screen says; of a system's error, no path."""
+    if isinstance(error, OSError):
+        return f"the disk refused: {error.strerror or type(error).__name__}; make room and go on"
+    return str(error)
+
+
+def _stamp(home: Path, settings: SiteSettings) -> Iterator[tuple[int, int]]:
+    """Yield what changes when a person changes who takes part, or where the images are."""
+    lists = settings.patients
+    for path in (home / FILE, settings.labels.file, lists.mapping, lists.include, lists.exclude):
+        status = path.stat() if path is not None and path.exists() else None
+        yield (status.st_mtime_ns, status.st_size) if status else (0, 0)
+    yield int(settings.archive.path.is_dir()), 0

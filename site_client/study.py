@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedrad.contract import Contract, SiteTerms, read_contract
-from fedrad.errors import DeclinedError
-from fedrad.parameters import Parameters
+from fedrad.errors import ContractChangedError, DeclinedError
+from fedrad.parameters import Parameters, refuse_non_finite
 from fedrad.privacy.accounting import Event
 from fedrad.privacy.ledger import Charge, Stream
 from fedrad.protocol.checks import check_request
@@ -68,8 +68,10 @@ def accept(home: Path, settings: SiteSettings, request: Request, model: Paramete
     """Look up what ``request`` is about.
 
     Raises:
-        DeclinedError: The study, its task or its contract was not accepted here.
-        ProtocolError: The request does not fit the accepted task, or its model its digest.
+        DeclinedError: The study or its task was not accepted here.
+        ContractChangedError: Request, task and contract are not those that were accepted.
+        ParametersError: The model holds a value that is not finite.
+        ProtocolError: Another schema, or a model that is not the one named.
     """
     folder = study_folder(home, request.study)
     if not folder.is_dir():
@@ -78,8 +80,11 @@ def accept(home: Path, settings: SiteSettings, request: Request, model: Paramete
     agreed = task_hash(task)
     if agreed not in settings.approval.studies:
         raise DeclinedError(f"the task of {request.study!r} is not in [approval] studies")
+    if not request.task_hash == contract.task_hash == agreed or contract.study != request.study:
+        raise ContractChangedError(f"{request.study!r} was accepted with another task or contract")
     check_request(request, model, task_hash=agreed)
+    refuse_non_finite(model)
     terms = contract.sites.get(settings.site.name)
-    if terms is None or contract.task_hash != agreed:
-        raise DeclinedError(f"the contract of {request.study!r} does not fit this site")
+    if terms is None:
+        raise DeclinedError(f"the contract of {request.study!r} does not name this site")
     return Duty(request, model, settings, task, contract, terms)
