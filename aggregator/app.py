@@ -25,7 +25,7 @@ from fedrad.clock import stamp
 from fedrad.contract import write_contract
 from fedrad.errors import FedradError, RunError
 from fedrad.protocol.codec import encode_arrays
-from fedrad.task import task_hash
+from fedrad.task import task_hash, write_task
 
 DATABASE = "run.sqlite"
 _PACKAGES = ("fedrad", "flwr", "torch", "monai", "numpy", "dp-accounting")
@@ -84,6 +84,7 @@ def _open_run(setup: RunSetup, store: Store) -> None:
         raise RunError(f"{setup.folder} already holds a run; choose another folder for this one")
     if setup.contract.task_hash != task_hash(setup.task):
         raise RunError("the contract is for another task than the one given")
+    write_task(setup.folder / "task.toml", setup.task)
     write_contract(setup.folder / "contract.json", setup.contract)
     versions = _versions() | dict(setup.versions)
     store.record_run(

@@ -35,8 +35,9 @@ from simulations.baselines import count_trainings, train_arms, workers
 from simulations.comparison import compare, rows, with_spread
 from simulations.engines import run_local, run_ray
 from simulations.hospital import HospitalSpec, write_hospital
-from simulations.places import home_of, site_folder
+from simulations.places import SITES, home_of, site_folder
 from simulations.plan import Plan
+from simulations.pool import warm_up
 from simulations.premises import Stocked
 from simulations.screen import Screen
 from simulations.wire import Wiretap
@@ -87,6 +88,7 @@ def run_plan(plan: Plan, screen: Screen, *, seeds: int = 1, fresh: bool = False)
 def run_once(plan: Plan, screen: Screen) -> None:
     """Run the study of one seed in an empty folder; leaves everything but the report."""
     durable.write_json(plan.run / MARK, {"name": plan.name, "seed": plan.seed})
+    warm_up(("site_client.app", "simulations.baselines"))
     build_hospitals(plan, screen)
     with screen.stage("each hospital reads its own archive"):
         jobs = [(plan.run, site, plan.task) for site in plan.scenario.sites]
@@ -135,7 +137,7 @@ def build_hospitals(plan: Plan, screen: Screen) -> None:
         from simulations import public
 
         with screen.stage(f"writing {len(sites)} archives from the images in {plan.data}"):
-            public.write_sites(plan.run, plan.scenario.public, plan.data, seed=plan.seed)
+            public.write_public(plan.run / SITES, plan.data, plan.scenario.public, seed=plan.seed)
     else:
         with screen.stage(f"writing the DICOM archives of {len(sites)} hospitals"):
             jobs = [(plan.run, spec, plan.seed) for spec in plan.scenario.hospitals]
