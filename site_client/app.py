@@ -3,7 +3,7 @@
 One factory serves every engine. It takes a way from Flower's context to the site's runtime,
 so that the same app finds one hospital's home in a hospital and any site's in a simulation.
 It is the edge of the site's program: Flower puts the text of an exception on the wire, so
-none leaves here but the name of its class.
+none leaves here: what went wrong stays in the site's own log, what was spent is told.
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ def client_app(runtime_of: RuntimeOf) -> ClientApp:
 
 def _answered(site: Site, request: Request, model: Parameters) -> Reply:
     try:
-        return site.answer(request, model)
-    except Exception as error:  # noqa: BLE001  # the edge of a site's program
-        _log.error("a request could not be answered", exc_info=True)
-        kind = type(error).__name__
-        raise RunError(f"the site could not answer ({kind}); its own log says why") from None
+        try:
+            return site.answer(request, model)
+        except Exception as error:  # noqa: BLE001  # the edge of a site's program
+            _log.error("a request could not be answered", exc_info=True)
+            return site.give_up(request, error)
+    except Exception as error:  # noqa: BLE001  # site.toml itself cannot be used
+        raise RunError(f"the site cannot answer ({type(error).__name__}); see its log") from None

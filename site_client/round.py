@@ -59,8 +59,7 @@ _HOW: dict[type[Exception], tuple[Outcome, Reason]] = {
     AlreadyChargedError: ("failed", "failed"),
     LedgerError: ("failed", "failed"),
     PrivacyError: ("refused", "declined"),
-    FedradError: ("failed", "failed"),
-    OSError: ("failed", "failed"),
+    Exception: ("failed", "failed"),
 }
 
 
@@ -122,6 +121,15 @@ class Site:
         except (FedradError, OSError) as error:
             return self._answer_without(self._blank(request, identity), error)
         return reply
+
+    def give_up(self, request: Request, error: Exception) -> Reply:
+        """Return the reply of a site whose program failed; what was charged stays told.
+
+        Raises:
+            SettingsError: The site's own ``site.toml`` cannot be used.
+        """
+        identity = reply_id(request, read_site(self._home).site.name)
+        return self._answer_without(self._blank(request, identity), error)
 
     @property
     def _phases(self) -> dict[str, Callable[[Duty, Reply], Reply]]:
@@ -230,7 +238,7 @@ class Site:
         self._note("answered", reply)
         outbox.keep(self._home, reply)
 
-    def _answer_without(self, reply: Reply, error: FedradError | OSError) -> Reply:
+    def _answer_without(self, reply: Reply, error: Exception) -> Reply:
         """Return the reply to a request that was not answered; what was charged stays told."""
         outcome, reason = next(how for kind, how in _HOW.items() if isinstance(error, kind))
         without = replace(reply, outcome=outcome, reason_code=reason)
@@ -276,11 +284,13 @@ def _query(duty: Duty, reply: Reply) -> Reply:
     return reply
 
 
-def _sentence(error: FedradError | OSError) -> str:
-    """Return what the site's own screen says; of a system's error, no path."""
+def _sentence(error: Exception) -> str:
+    """Return what the site's own screen says; of an error that is not fedrad's, no value."""
+    if isinstance(error, FedradError):
+        return str(error)
     if isinstance(error, OSError):
         return f"the disk refused: {error.strerror or type(error).__name__}; make room and go on"
-    return str(error)
+    return f"an unexpected {type(error).__name__}; the site's log shows where"
 
 
 def _stamp(home: Path, settings: SiteSettings) -> Iterator[tuple[int, int]]:

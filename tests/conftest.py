@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from tiny_study import TinyStudy
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -14,6 +19,7 @@ hypothesis.settings.register_profile("fedrad", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("fedrad")
 
 REPOSITORY = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parent / "studies"))  # tiny_study, for every test
 
 
 def real_data(name: str) -> Path:
@@ -34,3 +40,29 @@ def lungs() -> Path:
 def pneumonia() -> Path:
     """Return the published chest radiographs of several sites."""
     return real_data("cxr_multisite")
+
+
+@pytest.fixture(scope="session")
+def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write four phantom hospitals' archives, once a session; read-only."""
+    from tiny_study import write_hospitals
+
+    run = tmp_path_factory.mktemp("hospitals")
+    write_hospitals(run)
+    return run
+
+
+@pytest.fixture
+def study(hospitals: Path, tmp_path: Path) -> TinyStudy:
+    """Return a signed private study over fresh copies of the hospitals."""
+    from tiny_study import copy_study
+
+    return copy_study(hospitals, tmp_path / "run")
+
+
+@pytest.fixture
+def exact_study(hospitals: Path, tmp_path: Path) -> TinyStudy:
+    """Return the same without privacy, with exact metrics."""
+    from tiny_study import EXACT, copy_study
+
+    return copy_study(hospitals, tmp_path / "run", *EXACT)
