@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -176,6 +177,8 @@ def _convert_scalar(hint: Any, raw: Any, key: str) -> Any:
         return raw
     if hint is float and isinstance(raw, int) and not isinstance(raw, bool):
         return float(raw)
+    if hint is float and isinstance(raw, float) and not math.isfinite(raw):
+        raise _wrong(key, "a finite number", raw)
     if hint is Path and isinstance(raw, str):
         return Path(raw)
     if isinstance(raw, hint) and not (hint in (int, float) and isinstance(raw, bool)):

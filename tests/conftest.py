@@ -66,3 +66,15 @@ def exact_study(hospitals: Path, tmp_path: Path) -> TinyStudy:
     from tiny_study import EXACT, copy_study
 
     return copy_study(hospitals, tmp_path / "run", *EXACT)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the tiny scenario once, baselines and report included; read-only.
+
+    ``west`` allows little, so that it refuses; ``north`` has broken files; ``idle`` has none
+    of its patients' labels and sits out.
+    """
+    from tiny_study import finish_run
+
+    return finish_run(tmp_path_factory.mktemp("finished") / "run")

@@ -10,18 +10,26 @@ import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from aggregator import checkpoints
+from aggregator.app import server_app
 from aggregator.planning import plan_contract
+from aggregator.setup import RunSetup
 from fedrad.contract import Contract
 from fedrad.models.networks import build
 from fedrad.parameters import Parameters, digest, trainable
 from fedrad.protocol.messages import Phase, Reply, Request
 from fedrad.task import Task, parse_task, task_hash
 from simulations import overrides, premises
+from simulations.engines import run_local
 from simulations.hospital import HospitalSpec, write_hospital
 from simulations.places import home_of, site_folder
+from simulations.plan import Plan
+from simulations.runner import SimulatedSites
 from simulations.scenario import Baselines, Limits, Scenario
+from site_client.app import client_app
 from site_client.round import Site, SiteRuntime
 from site_client.settings import Shares
 
@@ -140,3 +148,42 @@ def sign_study(run: Path, task: Task, limits: Mapping[str, Limits]) -> TinyStudy
     premises.sign(run, task, contract)
     assert contract.task_hash == task_hash(task)
     return TinyStudy(run, task, contract)
+
+
+def federate(study: TinyStudy, folder: Path, *, workers: int) -> Parameters:
+    """Run the study's rounds on the local engine into ``folder``; return the final model."""
+    setup = RunSetup(
+        folder=folder, task=study.task, contract=study.contract, initial=study.model, seed=SEED
+    )
+    factory = partial(client_app, SimulatedSites(study.run, SITES, SEED))
+    run_local(server_app(setup), SITES, factory, workers=workers)
+    last = checkpoints.latest_round(folder)
+    assert last
+    return checkpoints.read_round(folder, last)[1]
+
+
+def tiny_plan(run: Path, *settings: str, **scenario: object) -> Plan:
+    """Return the plan of the tiny scenario in ``run``."""
+    return Plan(
+        name="tiny",
+        scenario=tiny_scenario(**scenario),
+        task=tiny_task(*settings),
+        run=run,
+        seed=SEED,
+        command=f"fedrad-sim run tiny --out {run}",
+    )
+
+
+def finish_run(run: Path) -> Path:
+    """Run the tiny scenario with a refusing site, broken files and a site without images."""
+    from simulations.runner import run_plan
+    from simulations.screen import Screen
+
+    specs = [HospitalSpec(name=site, patients=40, size=64) for site in SITES]
+    specs[1] = replace(specs[1], broken={"truncated": 2, "no_patient_id": 1})
+    limits = {site: Limits(epsilon_limit=50.0, min_patients=1) for site in SITES}
+    limits["west"] = Limits(epsilon_limit=2.0, min_patients=1)
+    idle = HospitalSpec(name="idle", patients=0, size=64)
+    plan = tiny_plan(run, "evaluation.every_rounds=1", hospitals=(*specs, idle), limits=limits)
+    run_plan(plan, Screen(quiet=True))
+    return run
