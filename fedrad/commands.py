@@ -71,12 +71,13 @@ def _run(command: click.Command, words: Sequence[str], *, debug: bool) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        typer.echo("interrupted; what was finished stays readable", err=True)
-        return INTERRUPTED
+        result = INTERRUPTED
     except Exception as error:
         if debug:
             raise
         return _say(error)
+    if result == INTERRUPTED:  # Typer turns Ctrl-C into a result
+        typer.echo("interrupted; what was finished stays readable", err=True)
     return result if isinstance(result, int) else 0
 
 

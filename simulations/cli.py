@@ -55,15 +55,17 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option
 ) -> None:
     """Run a scenario: write the archives, train the federation, compare, report."""
     from simulations.plan import Wishes, make_plan
-    from simulations.runner import run_plan
-    from simulations.screen import Screen
-    from simulations.summary import summary
 
     wishes = Wishes(
         rounds=rounds, seed=seed, epsilon=epsilon, settings=tuple(settings or ()), data=data
     )
     folder = out or Path("runs") / scenario
     plan = make_plan(scenario, folder, wishes, engine=engine.value, baselines=baselines)
+
+    from simulations.runner import run_plan  # slow; a wrong option is told before
+    from simulations.screen import Screen
+    from simulations.summary import summary
+
     report = run_plan(plan, Screen(quiet=quiet), seeds=seeds, fresh=fresh)
     table, text = summary(report)
     emit(as_json, table, text)

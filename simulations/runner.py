@@ -121,6 +121,8 @@ def clear(run: Path, *, fresh: bool) -> None:
         RunError: It holds something; only a run's own folder is removed, and only if
             ``fresh``.
     """
+    if run.exists() and not run.is_dir():
+        raise RunError(f"{run} is a file; choose another --out")
     if run.exists() and any(run.iterdir()):
         if not (run / MARK).exists():
             raise RunError(f"{run} holds something else than a run; choose another --out")
