@@ -103,7 +103,10 @@ def workers(count: int = 2) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
+        at_work = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
+        for process in at_work:  # Python 3.14 has terminate_workers for this
+            process.terminate()
         raise
     pool.shutdown()
 
