@@ -11,12 +11,30 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from tiny_study import TinyStudy
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 hypothesis.settings.register_profile("fedrad", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("fedrad")
+
+MISSING = "missing: "  # how the reason of a skip for a missing real part begins
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail instead of skipping where FEDRAD_REQUIRE_REAL=1 asks for every real part."""
+    report = yield
+    required = os.environ.get("FEDRAD_REQUIRE_REAL") == "1"
+    if report.skipped and required and MISSING in str(report.longrepr):
+        report.outcome = "failed"
+        report.longrepr = f"FEDRAD_REQUIRE_REAL=1 and {report.longrepr}"
+    return report
+
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent / "studies"))  # tiny_study, for every test
