@@ -41,7 +41,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
-	test -e $(VENV)/.dev || $(PIP) install -c constraints.txt -e '.[site]'
+	$(PIP) install -c constraints.txt -e '.[site]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import create_engine, event, insert, select, text, update
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from aggregator.tables import (
     SCHEMA,
@@ -45,13 +45,16 @@ class Store:
 
         Raises:
             DamagedStateError: The file is not a run's database.
-            RunError: A newer fedrad wrote it.
+            RunError: A newer fedrad wrote it, or the disk refused.
         """
         self.path, self._clock = path, clock or SystemClock()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._engine = _engine(path)
         try:
             self._check_version()
+        except OperationalError as error:
+            self._engine.dispose()
+            raise RunError(f"{path} cannot be opened or written: {error.orig}") from None
         except DatabaseError:
             self._engine.dispose()
             raise DamagedStateError(

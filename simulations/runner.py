@@ -26,7 +26,7 @@ from aggregator.setup import RunSetup
 from aggregator.store import Store
 from fedrad import durable
 from fedrad.contract import Contract
-from fedrad.errors import RunError
+from fedrad.errors import FedradError, RunError
 from fedrad.models.networks import build
 from fedrad.parameters import trainable
 from simulations import facts, premises
@@ -78,9 +78,14 @@ def run_plan(plan: Plan, screen: Screen, *, seeds: int = 1, fresh: bool = False)
         SettingsError: ``--data`` does not fit the scenario.
     """
     clear(plan.run, fresh=fresh)
-    run_once(plan, screen)
-    if seeds > 1:
-        _repeat(plan, screen, seeds)
+    try:
+        run_once(plan, screen)
+        if seeds > 1:
+            _repeat(plan, screen, seeds)
+    except FedradError:
+        if (plan.run / DATABASE).exists():
+            screen.say(f"  what was finished: {write_report(plan.run)}")
+        raise
     with screen.stage("writing the report"):
         return write_report(plan.run)
 
@@ -108,10 +113,11 @@ def _repeat(plan: Plan, screen: Screen, seeds: int) -> None:
         screen.say(f"seed {seed}")
         run_once(replace(plan, run=folder, seed=seed), screen)
         write_report(folder)
-    folders = [plan.run, *sorted((plan.run / "seeds").iterdir())]
+    folders = [plan.run, *sorted((plan.run / "seeds").iterdir(), key=lambda path: int(path.name))]
     merged = with_spread([read_comparison(folder) for folder in folders])
     if merged is not None:
-        write_comparison(plan.run, merged)
+        command = f"{plan.command} --seeds {seeds}"
+        write_comparison(plan.run, replace(merged, command=command))
 
 
 def clear(run: Path, *, fresh: bool) -> None:

@@ -75,8 +75,8 @@ class Screen:
 
     def waiting_for(self, phase: str, sites: Collection[str]) -> None:
         """Name the sites that are still at work."""
-        names = ", ".join(sorted(sites)) or "the aggregator"
-        self._show(f"{self._head} · {_PHASES.get(phase, phase)}: {names}")
+        doing = f"{_PHASES.get(phase, phase)}: {', '.join(sorted(sites))}" if sites else "folding"
+        self._show(f"{self._head} · {doing}")
 
     def round_closed(self, round_number: int, state: str) -> None:
         """Say so if a round counted for nothing; the bar moves on otherwise."""

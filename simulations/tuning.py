@@ -1,14 +1,15 @@
 """Choose a learning rate on training patients only, by the same rule for every arm.
 
-A keyed fifth of a site's training patients is set aside; each candidate rate trains on the
-rest and is scored on that fifth; the best wins, ties going to the lower rate. Test patients
-take no part. The private arm is not tuned: every private trial would be charged, so its
-rate is the task's, fixed beforehand (docs/decisions/0017).
+A keyed fifth of each class of a site's training patients is set aside; each candidate rate
+trains on the rest and is scored on that fifth; the best wins, ties going to the lower rate.
+Test patients take no part. The private arm is not tuned: every private trial would be
+charged, so its rate is the task's, fixed beforehand (docs/decisions/0017).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,12 +37,13 @@ class Part:
 
 def fit_part(source: PatientSource) -> Part:
     """Return the four fifths that candidates train on."""
-    return Part(source, tuple(i for i in range(len(source)) if not _judges(source, i)))
+    judges = _judges(source)
+    return Part(source, tuple(i for i in range(len(source)) if i not in judges))
 
 
 def judge_part(source: PatientSource) -> Part:
     """Return the fifth that judges."""
-    return Part(source, tuple(i for i in range(len(source)) if _judges(source, i)))
+    return Part(source, tuple(sorted(_judges(source))))
 
 
 def best_rate(scores: Mapping[float, float]) -> float:
@@ -53,6 +55,11 @@ def best_rate(scores: Mapping[float, float]) -> float:
     return min(rate for rate, score in finite.items() if score == top)
 
 
-def _judges(source: PatientSource, index: int) -> bool:
-    key = source.record(index).key
-    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % FOLD_SHARE == 0
+def _judges(source: PatientSource) -> frozenset[int]:
+    """Return every fifth patient of each class, in the order of their keys' digests."""
+    by_class: dict[int | None, list[tuple[str, int]]] = defaultdict(list)
+    for index in range(len(source)):
+        record = source.record(index)
+        place = hashlib.sha256(record.key.encode()).hexdigest()
+        by_class[record.label].append((place, index))
+    return frozenset(i for found in by_class.values() for _, i in sorted(found)[::FOLD_SHARE])
