@@ -60,8 +60,8 @@ def _train_sigma(task: Task, agreed: int) -> float:
 def _audit_sigma(task: Task) -> float:
     if task.exact:
         return 0.0
-    last = task.federation.rounds + task.federation.spare_rounds
-    scheduled = sum(is_evaluation_round(task, number) for number in range(1, last + 1))
+    rounds = range(1, task.federation.rounds + 1)  # evaluation counts committed rounds
+    scheduled = sum(is_evaluation_round(task, number) for number in rounds)
     releases = max(1, min(scheduled, task.privacy.audit_releases))
     return plan_sigma(epsilon=task.privacy.epsilon, delta=task.privacy.delta, q=1, steps=releases)
 

@@ -62,6 +62,13 @@ class Contract:
         """Return q, the chance of each patient to be drawn in a step, in (0, 1]."""
         return min(1.0, expected_batch_patients / self.sites[site].patients_agreed)
 
+    def expected_batch(self, site: str, expected_batch_patients: float) -> float:
+        """Return how many patients a step is expected to draw: its public divisor.
+
+        What the task asks for, or all agreed patients where the site has fewer than that.
+        """
+        return min(expected_batch_patients, float(self.sites[site].patients_agreed))
+
     def weights(self, sites: Iterator[str] | list[str], cap: float) -> dict[str, float]:
         """Return each site's share of an aggregate: by agreed patients, none above ``cap``.
 

@@ -47,6 +47,10 @@ class Study:
         """Return the chance of each of the site's patients to be drawn in one step."""
         return self.contract.sampling_rate(site, self.task.training.expected_batch_patients)
 
+    def expected_batch(self, site: str) -> float:
+        """Return how many of the site's patients one step is expected to draw."""
+        return self.contract.expected_batch(site, self.task.training.expected_batch_patients)
+
     def module(self) -> nn.Module:
         """Build the untrained network, the same for every arm."""
         return build(self.task, seed=self.seed)
@@ -57,7 +61,7 @@ class Study:
             q=self.sampling_rate(site),
             sigma=0.0,
             steps=self.task.training.steps,
-            expected_batch_patients=self.task.training.expected_batch_patients,
+            expected_batch_patients=self.expected_batch(site),
             max_grad_norm=self.task.privacy.max_grad_norm,
             batches=seeds.stream(self.seed, site, round_number, "batches"),
             proximal=self.task.federation.strategy.proximal,
@@ -96,7 +100,7 @@ def train_pooled(study: Study, sources: Sources, *, rate: float) -> Parameters:
         q=rates,
         batches=seeds.stream(study.seed, "", 0, "pooled batches"),
         steps=study.total_steps,
-        expected_batch_patients=study.task.training.expected_batch_patients * len(names),
+        expected_batch_patients=sum(study.expected_batch(name) for name in names),
         rate=rate,
         proximal=0.0,
     )

@@ -213,7 +213,7 @@ class Site:
             q=duty.sampling_rate,
             sigma=duty.terms.train_sigma if private else 0.0,
             steps=training.steps,
-            expected_batch_patients=training.expected_batch_patients,
+            expected_batch_patients=duty.expected_batch,
             max_grad_norm=duty.task.privacy.max_grad_norm,
             batches=self._chance(duty, "batches"),
             noise=self._noise(duty, "step noise") if private else None,

@@ -42,6 +42,12 @@ class Duty:
         expected = self.task.training.expected_batch_patients
         return self.contract.sampling_rate(self.settings.site.name, expected)
 
+    @property
+    def expected_batch(self) -> float:
+        """The public number of patients that a step is expected to draw: its divisor."""
+        expected = self.task.training.expected_batch_patients
+        return self.contract.expected_batch(self.settings.site.name, expected)
+
     def charge(self, reply_id: str, stream: Stream, event: Event) -> Charge:
         """Return what answering would spend."""
         return Charge(
