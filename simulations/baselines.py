@@ -67,7 +67,8 @@ def train_arms(run: Path, study: Study, rates: tuple[float, ...], step: Step) ->
         step: Told after each finished training.
 
     Returns:
-        ``alone SITE`` for each site, ``pooled`` and, for a private task, ``federated``.
+        ``alone SITE`` for each site, ``pooled`` and, for a private task, ``federated``;
+        without those that diverged.
     """
     names = tuple(sorted(study.contract.sites))
     wanted: dict[str, tuple[Arm, tuple[str, ...]]] = {
@@ -86,7 +87,7 @@ def train_arms(run: Path, study: Study, rates: tuple[float, ...], step: Step) ->
         best = {key: tuning.best_rate({r: judged[key, r] for r in rates}) for key in wanted}
         finals = {key: replace(trials[key, best[key]], trial=False) for key in wanted}
         made = _each(pool, finals, _train, step)
-    return {key: Trained(made[key], best[key]) for key in wanted}
+    return {key: Trained(made[key], best[key]) for key in wanted if made[key] is not None}
 
 
 def count_trainings(study: Study, rates: int) -> int:
@@ -161,8 +162,11 @@ def _try_rate(job: Job) -> float:
     return float(np.mean(finite)) if finite else float("nan")
 
 
-def _train(job: Job) -> Parameters:
-    return _fit(job, _sources(job))
+def _train(job: Job) -> Parameters | None:
+    try:
+        return _fit(job, _sources(job))
+    except NonFiniteUpdateError:
+        return None  # fine on four fifths, diverged on all: the arm has no model
 
 
 def _sources(job: Job) -> dict[str, PatientSource]:

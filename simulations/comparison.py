@@ -8,6 +8,7 @@ where the interval holds 0 or a class is too small.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from site_client.measure import positive_labels
 from site_client.training.source import PatientSource
 
 Floats = npt.NDArray[np.float64]
+NO_DIFFERENCE = Difference(math.nan, math.nan, math.nan, math.nan)  # alone diverged
 CHANCE = 0.5  # AUROC of a score that knows nothing
 _WINNER: dict[str, Verdict] = {
     "better": "federated",
@@ -45,7 +47,9 @@ RUN = "run"  # the arm that the engine ran: the last checkpoint
 NOTE = (
     "Simulation only, from local files: every arm is scored on the same test patients, which no "
     "message carries. Alone, pooled and federated without privacy choose the best of the same "
-    "learning rates on training patients; the run itself keeps the task's rate."
+    "learning rates on training patients; the run itself keeps the task's rate. Every arm draws a "
+    "site's training patients at the same rate and for the same number of steps, but a site that "
+    "declined or missed rounds of the run trained less in it."
 )
 
 
@@ -113,12 +117,16 @@ def primary(task: Task) -> Literal["auroc", "dice_mean"]:
 
 
 def rows(comparison: Comparison, round_number: int) -> Iterator[tables.Metric]:
-    """Yield the arms' scores as rows of ``metrics``: exact, on test patients."""
+    """Yield the arms' scores as rows of ``metrics``: exact, on test patients.
+
+    The run's own model is ``global``; in a run without privacy it is also the exact arm.
+    """
+    private = any(site.federated_private is not None for site in comparison.sites)
     arms = {
         "alone": "alone",
         "pooled": "pooled",
-        "federated-exact": "federated_exact",
-        "global": "federated_private",
+        **({"federated-exact": "federated_exact"} if private else {}),
+        "global": "federated_private" if private else "federated_exact",
     }
     for site in comparison.sites:
         for model, name in arms.items():
@@ -149,10 +157,18 @@ def _score_site(run: Path, study: Study, site: str, models: dict[str, Parameters
     rng = seeds.stream(study.seed, site, 0, "bootstrap")
     if study.task.task.kind == "segmentation":
         kept = np.isfinite(values[RUN])
-        difference = paired_mean_difference(values[RUN][kept], values["alone"][kept], rng)
+        difference = (
+            paired_mean_difference(values[RUN][kept], values["alone"][kept], rng)
+            if "alone" in values
+            else NO_DIFFERENCE
+        )
         return Scored(site, len(source), int(kept.sum()), int(kept.sum()), scores, difference)
     labels = positive_labels(source, study.task)
-    difference = paired_difference(values[RUN], values["alone"], labels, rng)
+    difference = (
+        paired_difference(values[RUN], values["alone"], labels, rng)
+        if "alone" in values
+        else NO_DIFFERENCE
+    )
     positive = int(labels.sum())
     smallest = min(positive, len(source) - positive)
     return Scored(site, len(source), positive, smallest, scores, difference)
@@ -195,16 +211,17 @@ def _site_row(study: Study, scored: Scored, p_holm: float) -> SiteComparison:
     found, difference = scored.quality, scored.difference
     private, least = study.task.privacy.enabled, study.task.analysis.minimum_per_class
     told = verdict(difference, adjusted_p=p_holm, smallest_class=scored.smallest, minimum=least)
-    few = f"fewer than {least} test patients in a class" if scored.smallest < least else ""
+    whom = "with a reference" if study.task.task.kind == "segmentation" else "in a class"
+    few = f"fewer than {least} test patients {whom}" if scored.smallest < least else ""
     return SiteComparison(
         site=scored.site,
         label=study.contract.sites[scored.site].label,
         n=scored.n,
         n_positive=scored.positive,
-        alone=_finite(found["alone"]),
+        alone=_finite(found.get("alone")),
         federated_private=_finite(found[RUN]) if private else None,
-        federated_exact=_finite(found["federated"] if private else found[RUN]),
-        pooled=_finite(found["pooled"]),
+        federated_exact=_finite(found.get("federated") if private else found[RUN]),
+        pooled=_finite(found.get("pooled")),
         trivial=_finite(found["trivial"]),
         difference=_finite(difference.value),
         lo=_finite(difference.lo),
@@ -215,5 +232,5 @@ def _site_row(study: Study, scored: Scored, p_holm: float) -> SiteComparison:
     )
 
 
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None
