@@ -1,8 +1,8 @@
 """The contract: the numbers that all sites of a study agreed before round one.
 
-Public by design. ``patients_agreed`` is the training-split size of a site to two
-significant digits: sampling rate, divisor and weight come from it, so that no exact count
-is ever needed. What a single site allows stays in its own ``site.toml``.
+Public by design. ``patients_agreed`` is the training-split size of a site, rounded down by
+a public rule: sampling rate, divisor and weight come from it, so that no exact count is
+ever needed. What a single site allows stays in its own ``site.toml``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class SiteTerms:
     """What one site agreed."""
 
     label: str  # the letter that readers see
-    patients_agreed: int  # training patients, two significant digits
+    patients_agreed: int  # training patients, as ``agreed_patients`` rounds
     train_sigma: float  # noise multiplier of a private step; 0: not private
     audit_sigma: float  # noise multiplier of a metric release; 0: exact
 
@@ -98,9 +98,15 @@ def capped_shares(sizes: dict[str, float], cap: float) -> dict[str, float]:
 
 
 def agreed_patients(count: int) -> int:
-    """Round a number of patients down to two significant digits; 0 stays 0."""
+    """Round a number of patients down, so that a single patient rarely shows.
+
+    From 100 on to two significant digits, from 5 on to a multiple of 5; 1 to 4 become 1,
+    and 0 stays 0.
+    """
+    if count < 5:
+        return min(count, 1)
     if count < 100:
-        return count
+        return count // 5 * 5
     step: int = 10 ** (int(math.log10(count)) - 1)
     return count // step * step
 

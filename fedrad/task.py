@@ -19,6 +19,8 @@ from fedrad.settings import as_table, build, read_settings, refuse_problems
 SCHEMA = 1
 SMALLEST_QUORUM = 3  # fewer and a site could subtract itself from the aggregate
 
+_LATER = "not supported by this version of fedrad"
+
 Kind = Literal["classification", "segmentation", "evaluate"]
 
 
@@ -38,6 +40,8 @@ class Identity:
         """Yield one line for each value that cannot be used."""
         if not self.name or not self.name.replace("_", "").replace("-", "").isalnum():
             yield f"name must be letters, digits, - and _, got {self.name!r}"
+        if self.kind == "evaluate":
+            yield f"kind 'evaluate' is {_LATER}"
         if len(self.classes) != 2:
             yield f"classes must name exactly two classes, got {list(self.classes)}"
         if self.positive not in self.classes:
@@ -79,6 +83,14 @@ class Labels:
     map: dict[str, int] = field(default_factory=dict)  # text in the file -> class index
     rule: Literal["one", "majority", "any"] = "one"  # several labels of one patient
 
+    def __post_init__(self) -> None:
+        refuse_problems("labels", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if self.source not in ("csv", "seg"):
+            yield f"source {self.source!r} is {_LATER}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intensity:
@@ -111,7 +123,15 @@ class ModelChoice:
 
     name: str
     parameters: dict[str, Any] = field(default_factory=dict)
-    initial: str = ""  # a safetensors file; empty: the study's seed
+    initial: str = ""  # empty: weights from the study's seed; others come later
+
+    def __post_init__(self) -> None:
+        refuse_problems("model", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if self.initial:
+            yield f"initial is {_LATER}: leave it out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +248,7 @@ class Evaluation:
 
     metrics: tuple[str, ...]
     edges: tuple[float, ...]  # public bin edges of scores or case Dice, from 0 to 1
-    strata: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()  # none yet
     every_rounds: int = 5
     release: Literal["private", "exact"] = "private"
 
@@ -242,8 +262,8 @@ class Evaluation:
             yield f"edges must rise from 0 to 1 with 2 bins or more, got {list(self.edges)}"
         if self.every_rounds < 1:
             yield f"every_rounds must be 1 or more, got {self.every_rounds}"
-        if len(self.strata) > 2:
-            yield f"strata may name at most two columns, got {list(self.strata)}"
+        if self.strata:
+            yield f"strata are {_LATER}: leave them out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +275,14 @@ class Analysis:
     margin: float = 0.02
     minimum_per_class: int = 15
     final_round: Literal["fixed", "last"] = "last"
+
+    def __post_init__(self) -> None:
+        refuse_problems("analysis", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if self.final_round == "fixed":
+            yield f"final_round 'fixed' is {_LATER}: use 'last'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,10 +314,14 @@ class Task:
             yield f"analysis.operating_point {self.analysis.operating_point} must be an edge"
         if self.labels.source == "csv" and set(self.labels.map.values()) != {0, 1}:
             yield f"labels.map must lead to 0 and 1, got {self.labels.map}"
+        if (self.task.kind == "segmentation") != (self.labels.source == "seg"):
+            yield f"a {self.task.kind} cannot take its truth from {self.labels.source!r}"
         if self.training.class_weights and len(self.training.class_weights) != 2:
             yield "training.class_weights needs one weight per class"
-        exact = self.evaluation.release == "exact"
-        if self.privacy.enabled and not exact:
+        yield from self._too_many_releases()
+
+    def _too_many_releases(self) -> Iterator[str]:
+        if self.privacy.enabled and not self.exact:
             releases = -(-self.federation.rounds // self.evaluation.every_rounds)
             if releases > self.privacy.audit_releases:
                 yield (

@@ -2,7 +2,8 @@
 
 It outranks everything that an aggregator asks. What a person must decide (how much privacy
 may be spent, the smallest cohort) has no default. Paths may be relative to the site's home;
-``read_site`` makes them absolute.
+``read_site`` makes them absolute. What this version does not enforce is refused rather than
+ignored: a hospital must not rely on a limit that nobody keeps.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from typing import Literal
 from fedrad.settings import read_settings, refuse_problems
 
 FILE = "site.toml"
+_LATER = "not enforced by this version: leave it out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """``[site]``: the site's name in the study and its opening hours."""
+    """``[site]``: the site's name in the study."""
 
     name: str
-    hours: str = ""  # such as "20:00-06:00"; empty: any time
+    hours: str = ""  # opening hours; not yet
 
     def __post_init__(self) -> None:
         refuse_problems("site", self)
@@ -32,6 +34,8 @@ class Identity:
         """Yield one line for each value that cannot be used."""
         if not self.name or not self.name.replace("_", "").replace("-", "").isalnum():
             yield f"name must be letters, digits, - and _, got {self.name!r}"
+        if self.hours:
+            yield f"hours is {_LATER}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +98,15 @@ class Approval:
     """``[approval]``: what this hospital has said yes to; empty lists approve nothing."""
 
     studies: tuple[str, ...] = ()  # task hashes
-    software: tuple[str, ...] = ()  # app digests
+    software: tuple[str, ...] = ()  # app digests; not yet
+
+    def __post_init__(self) -> None:
+        refuse_problems("approval", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if self.software:
+            yield f"software is {_LATER}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +114,10 @@ class Resources:
     """``[resources]``: what a round may use of the machine."""
 
     memory_gib: float = 4.0
-    threads: int = 1
-    device: str = "cpu"
-    disk_gib: float = 20.0
-    keep_warm: bool = False
+    threads: int = 1  # of the network's arithmetic
+    device: str = "cpu"  # no other yet
+    disk_gib: float = 20.0  # not yet
+    keep_warm: bool = False  # not yet
 
     def __post_init__(self) -> None:
         refuse_problems("resources", self)
@@ -115,6 +127,9 @@ class Resources:
         for name in ("memory_gib", "threads", "disk_gib"):
             if not getattr(self, name) > 0:
                 yield f"{name} must be greater than 0, got {getattr(self, name)}"
+        for name, default in (("device", "cpu"), ("disk_gib", 20.0), ("keep_warm", False)):
+            if getattr(self, name) != default:
+                yield f"{name} is {_LATER}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

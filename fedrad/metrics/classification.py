@@ -27,6 +27,7 @@ from fedrad.protocol.messages import Block
 
 Floats = npt.NDArray[np.float64]
 
+UNDECIDED = 0.5  # the public score of a patient whose own is not finite
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_NEGATIVE = range(4)
 
 
@@ -40,7 +41,9 @@ def blocks(
     """Count one site's patients exactly.
 
     Args:
-        scores: (n,) mean positive-class probability of each patient; clipped to [0, 1].
+        scores: (n,) mean positive-class probability of each patient; clipped to [0, 1]. One
+            that is not finite counts as ``UNDECIDED``: what a model makes of one patient must
+            show in the noised sums alone, never in whether there is an answer.
         labels: (n,) 0 or 1.
         edges: Public bin edges rising from 0 to 1; bin k is [edge k, edge k + 1).
         operating_point: A score from here on is a positive call.
@@ -51,9 +54,10 @@ def blocks(
         at most 1 in L2 norm; sigma is 0.
 
     Raises:
-        DataError: A score is not finite or a label is neither 0 nor 1.
+        DataError: A label is neither 0 nor 1, or lengths differ.
     """
-    score, label = _records(scores, labels)
+    given = np.asarray(scores, dtype=np.float64)
+    score, label = _records(np.where(np.isfinite(given), given, UNDECIDED), labels)
     called = score >= operating_point
     cells = [called & (label == 1), called & (label == 0), ~called & (label == 1)]
     operating = [float(cell.sum()) for cell in cells]
@@ -78,7 +82,7 @@ def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Return the area under the ROC curve, ties counted half; NaN if a class is missing.
 
     Raises:
-        DataError: As for ``blocks``.
+        DataError: As for ``blocks``, or a score is not finite.
     """
     score, label = _records(scores, labels)
     levels, level = np.unique(score, return_inverse=True)

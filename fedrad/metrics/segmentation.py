@@ -40,6 +40,7 @@ def blocks(
 
     Args:
         dice: (n,) mean Dice of each patient in [0, 1]; NaN where every reference is empty.
+            An infinite one counts as 0: no patient decides whether there is an answer.
         prediction_empty: (n,) whether nothing was predicted; read where ``dice`` is NaN.
         edges: Public bin edges rising from 0 to 1; bin k is [edge k, edge k + 1).
 
@@ -49,7 +50,7 @@ def blocks(
         moves each block by at most 1 in L2 norm; sigma is 0.
 
     Raises:
-        DataError: Lengths differ, or a Dice is infinite.
+        DataError: Lengths differ.
     """
     values, empty = _records(dice, prediction_empty)
     scored = values[~np.isnan(values)]
@@ -124,9 +125,7 @@ def _records(
     empty = np.asarray(prediction_empty, dtype=np.bool_)
     if values.ndim != 1 or values.shape != empty.shape:
         raise DataError(f"one Dice and one flag a patient, got {values.shape} and {empty.shape}")
-    if np.isinf(values).any():
-        raise DataError("a patient's Dice is infinite")
-    return np.clip(values, 0.0, 1.0), empty
+    return np.clip(np.where(np.isinf(values), 0.0, values), 0.0, 1.0), empty
 
 
 def _exact(name: str, values: npt.ArrayLike) -> Block:

@@ -193,7 +193,6 @@ def test_pooled_sites_are_measured_as_one_population() -> None:
 @pytest.mark.parametrize(
     ("scores", "labels", "text"),
     [
-        ([0.5, np.nan], [0, 1], "not finite"),
         ([0.5, 0.6], [0, 2], "neither 0 nor 1"),
         ([0.5], [0, 1], "one score and one label a patient"),
     ],
@@ -203,6 +202,16 @@ def test_patients_that_cannot_be_counted_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=text):
         blocks(scores, labels, edges=EDGES, operating_point=POINT)
+
+
+def test_a_score_that_is_not_finite_counts_as_undecided() -> None:
+    """A model that fails on one patient must not change the outcome, only the sums."""
+    spoilt = blocks([np.nan, np.inf, -np.inf], [0, 1, 1], edges=EDGES, operating_point=POINT)
+    counted = blocks([0.5, 0.5, 0.5], [0, 1, 1], edges=EDGES, operating_point=POINT)
+    for block, same in zip(spoilt, counted, strict=True):
+        np.testing.assert_array_equal(block.values, same.values)
+    with pytest.raises(DataError, match="not finite"):
+        auroc([np.nan, 0.5], [0, 1])
 
 
 def test_a_report_without_its_table_is_refused() -> None:

@@ -130,8 +130,12 @@ def test_a_site_without_a_scored_case_has_no_dice() -> None:
 def test_cases_that_cannot_be_counted_are_refused() -> None:
     with pytest.raises(DataError, match="one Dice and one flag a patient"):
         blocks([0.5], [True, False], edges=EDGES)
-    with pytest.raises(DataError, match="infinite"):
-        blocks([np.inf], [False], edges=EDGES)
+
+
+def test_an_infinite_dice_counts_as_zero() -> None:
+    spoilt, zero = (blocks([value, 0.7], [False] * 2, edges=EDGES) for value in (np.inf, 0.0))
+    for block, same in zip(spoilt, zero, strict=True):
+        np.testing.assert_array_equal(block.values, same.values)
 
 
 def test_a_report_of_another_kind_is_refused() -> None:

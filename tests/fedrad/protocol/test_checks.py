@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedrad.contract import Contract, SiteTerms
 from fedrad.errors import ProtocolError
 from fedrad.parameters import digest
+from fedrad.privacy.accounting import Event
+from fedrad.privacy.ledger import Chain, Charge, Line, Stream, sealed
 from fedrad.protocol import checks
 from fedrad.protocol.messages import Block, Reply, Request, reply_id
-from fedrad.task import Task, parse_task
+from fedrad.task import Task, parse_task, task_hash
 
 MODEL = {"a": np.ones((2, 3), np.float32), "b": np.zeros(4, np.float64)}
 REQUEST = Request(
@@ -48,7 +51,10 @@ def a_task(kind: str = "classification", release: str = "private") -> Task:
             "schema": 1,
             "task": {"name": "x", "kind": kind, "classes": ["n", "y"], "positive": "y"},
             "data": {"modality": "DX", "dimensions": 2},
-            "labels": {"source": "csv", "map": {"no": 0, "yes": 1}},
+            "labels": {
+                "source": {"segmentation": "seg"}.get(kind, "csv"),
+                "map": {"no": 0, "y": 1},
+            },
             "recipe": {"size": [8, 8], "intensity": {"kind": "range", "constants": "unit"}},
             "model": {"name": "tiny"},
             "training": {"steps": 1, "expected_batch_patients": 4.0},
@@ -62,6 +68,12 @@ def a_task(kind: str = "classification", release: str = "private") -> Task:
 
 def block(name: str, size: int, *, sigma: float = 2.0, sensitivity: float = 1.0) -> Block:
     return Block(name=name, values=np.ones(size), sigma=sigma, sensitivity=sensitivity)
+
+
+def sums(*, sigma: float = 2.0) -> tuple[Block, ...]:
+    """Every block of a classification; together their multiplier is half their noise."""
+    sizes = {"n": 1, "positives": 1, "operating": 4, "table": 4}
+    return tuple(block(name, size, sigma=sigma) for name, size in sizes.items())
 
 
 def test_the_reply_that_was_asked_for_passes() -> None:
@@ -126,8 +138,7 @@ def test_a_site_refuses_a_model_that_is_not_the_one_named() -> None:
 
 
 def test_the_blocks_of_a_task_pass_and_their_sizes_follow_the_edges() -> None:
-    sums = (block("n", 1), block("positives", 1), block("operating", 4), block("table", 4))
-    checks.check_blocks(sums, a_task(), audit_sigma=1.0)
+    checks.check_blocks(sums(), a_task(), audit_sigma=1.0)
     assert checks.block_sizes(a_task("segmentation"))["dice_histogram"] == 4
 
 
@@ -138,8 +149,14 @@ def test_the_blocks_of_a_task_pass_and_their_sizes_follow_the_edges() -> None:
         ((block("n", 2),), r"'n' has shape \(2,\)"),
         ((block("n", 1), block("n", 1)), "two blocks have one name"),
         ((replace(block("n", 1), values=np.array([np.nan])),), "not finite"),
-        ((block("n", 1, sigma=0.0),), "exact although the contract asks for noise"),
-        ((block("n", 1, sigma=0.5),), "joint noise multiplier is 0.5, agreed are 1"),
+        ((replace(block("n", 1), values=np.array([1e25])),), "'n' holds a value over 1e"),
+        ((block("n", 1, sigma=1e200),), "'n' has the noise 1e"),
+        ((block("n", 1, sensitivity=np.nan),), "'n' has the sensitivity nan"),
+        ((), "no block 'n' among 0 blocks"),
+        ((block("n", 1), block("positives", 1)), "no block 'operating' among 2 blocks"),
+        (sums(sigma=0.0), "exact although the contract asks for noise"),
+        (sums(sigma=1.0), "joint noise multiplier is 0.5, agreed are 1"),
+        (sums(sigma=1e-200), "joint noise multiplier is 5e-201, agreed are 1"),
         ((block("exact", 1),), "'exact' is not one of"),
     ],
 )
@@ -151,24 +168,83 @@ def test_sums_the_contract_does_not_know_are_refused(
 
 
 def test_exact_sums_pass_where_the_task_and_the_contract_are_exact() -> None:
-    sums = (block("n", 1, sigma=0.0), block("exact", 1, sigma=0.0))
-    checks.check_blocks(sums, a_task(release="exact"), audit_sigma=0.0)
+    exact = replace(block("exact", 1, sigma=0.0), values=np.array([np.nan]))
+    for blocks in (sums(sigma=0.0), (*sums(sigma=0.0), exact)):
+        checks.check_blocks(blocks, a_task(release="exact"), audit_sigma=0.0)
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=4), st.floats(0.1, 20.0))
+@given(st.lists(st.floats(0.01, 1.0), min_size=4, max_size=4), st.floats(0.1, 20.0))
 def test_noise_dealt_by_any_public_shares_is_accepted_and_less_is_not(
     weights: list[float], sigma: float
 ) -> None:
     """The rule sees the joint mechanism, so the shares need not be known."""
     task = a_task()
-    names = ["n", "positives", "operating", "table"][: len(weights)]
     sizes = checks.block_sizes(task)
     total = sum(weights)
     blocks = tuple(
-        block(name, sizes[name], sigma=sigma / (weight / total) ** 0.5)
-        for name, weight in zip(names, weights, strict=True)
+        block(name, size, sigma=sigma / (weight / total) ** 0.5)
+        for (name, size), weight in zip(sizes.items(), weights, strict=True)
     )
     checks.check_blocks(blocks, task, audit_sigma=sigma)
     with pytest.raises(ProtocolError, match="joint noise multiplier"):
         checks.check_blocks(blocks, task, audit_sigma=sigma * 1.01)
+
+
+TASK, CONTRACT = a_task(), Contract(
+    schema=1,
+    study="s",
+    task_hash=task_hash(a_task()),
+    sites={"north": SiteTerms(label="A", patients_agreed=40, train_sigma=1.5, audit_sigma=2.0)},
+)  # fmt: skip
+
+
+def a_line(stream: Stream = "train", **fields: object) -> Line:
+    """Return what ``north`` writes for one round, or one release, with ``fields`` changed."""
+    event = Event(mechanism="subsampled-gaussian", sigma=1.5, q=0.1, steps=1)
+    if stream != "train":
+        event = Event(mechanism="gaussian", sigma=2.0, q=1.0, steps=1)
+    charge = Charge(
+        reservation="a" * 64,
+        stream=stream,
+        task_hash=CONTRACT.task_hash,
+        event=event,
+        patients_agreed=40,
+    )
+    return sealed(replace(Chain().charge_line("reserve", charge, time="now"), **fields))
+
+
+@pytest.mark.parametrize("stream", ["train", "audit", "test"])
+def test_a_ledger_line_at_the_contracts_price_passes(stream: Stream) -> None:
+    checks.check_line(a_line(stream), TASK, CONTRACT, site="north")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("schema", 2),
+        ("time", "\ud800"),
+        ("reservation", "a" * 101),
+        ("prev", "a" * 10_000),
+        ("task_hash", "u" * 64),
+        ("patients_agreed", 41),
+        ("mechanism", "exact"),
+        ("sigma", 1e200),
+        ("sigma", 1.4),
+        ("sensitivity", 2.0),
+        ("q", 0.2),
+        ("steps", 2),
+        ("steps", 10**30),
+    ],
+)
+def test_a_ledger_line_that_charges_anything_else_is_refused(field: str, value: object) -> None:
+    line = replace(a_line(), **{field: value})
+    with pytest.raises(ProtocolError, match=f"a ledger line's {field} is not that of the contract"):
+        checks.check_line(line, TASK, CONTRACT, site="north")
+
+
+def test_a_release_is_one_step_and_a_changed_line_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="steps is not"):
+        checks.check_line(a_line("audit", steps=2), TASK, CONTRACT, site="north")
+    with pytest.raises(ProtocolError, match="hash is not that of its content"):
+        checks.check_line(replace(a_line(), seq=7), TASK, CONTRACT, site="north")

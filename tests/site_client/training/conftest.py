@@ -50,7 +50,10 @@ def task_with() -> MakeTask:
                 "schema": 1,
                 "task": {"name": "t", "kind": kind, "classes": ["no", "yes"], "positive": "yes"},
                 "data": {"modality": "DX", "dimensions": len(size)},
-                "labels": {"source": "csv", "map": {"no": 0, "yes": 1}},
+                "labels": {
+                    "source": "seg" if kind == "segmentation" else "csv",
+                    "map": {"no": 0, "yes": 1},
+                },
                 "recipe": {
                     "size": list(size),
                     "intensity": {"kind": "range", "constants": "dx-unit-1"},
