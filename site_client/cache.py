@@ -1,4 +1,4 @@
-"""Prepared arrays on the site's disk, each under a digest of all that made it.
+"""Prepared arrays on the site's disk, each under a keyed digest of all that made it.
 
 An array is never changed, only made again under another name: a file is right or absent.
 What could not be made leaves its reason under the same name, so that it is not tried at
@@ -7,7 +7,6 @@ every start. Deleting the folder costs time and nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import tempfile
@@ -21,24 +20,29 @@ from numpy.typing import NDArray
 from fedrad.durable import canonical_json
 from fedrad.errors import RunError
 from site_client.archive.instances import UnusableFileError
+from site_client.deidentify.pseudonyms import Pseudonyms
 
 FOLDER = "cache"
 _ARRAY, _REASON = ".npy", ".reason"
 
 
-def cached_array(home: Path, key: Any, make: Callable[[], NDArray[Any]]) -> Path:
+def cached_array(
+    home: Path, key: Any, make: Callable[[], NDArray[Any]], *, names: Pseudonyms
+) -> Path:
     """Return the file that holds the array of ``key``, making it if it is absent.
 
     Args:
         home: The site's folder.
         key: JSON values that decide the array: digests of files, the recipe, versions.
         make: Computes the array.
+        names: The site's pseudonyms: without its secret, nobody who holds a copy of an
+            image can tell from a file's name that the site has it too.
 
     Raises:
         UnusableFileError: ``make`` raised it, now or at an earlier call.
         RunError: The disk refused (full, read-only); nothing half-written stays.
     """
-    name = hashlib.sha256(canonical_json(key)).hexdigest()
+    name = names.of("cache", canonical_json(key).decode("utf-8"))
     path = home / FOLDER / name[:2] / f"{name}{_ARRAY}"
     if path.exists():
         return path

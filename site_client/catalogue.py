@@ -168,7 +168,8 @@ def _table(known: Iterable[dict[str, Any] | None], fresh: list[dict[str, Any]]) 
 def _reasons(table: pd.DataFrame, lists: PatientLists, names: Pseudonyms) -> pd.Series[str]:
     reason = table["fault"].astype(str)
     usable = reason == ""
-    again = table["instance"].where(usable).duplicated() & usable
+    copies = table.loc[usable, ["patient", "instance"]].duplicated()
+    again = copies.reindex(table.index, fill_value=False)
     reason = reason.mask(again, "duplicate-instance")
     if lists.include:
         outside = ~table["listed_as"].isin(listed(lists.include, names))

@@ -113,7 +113,7 @@ def load_split(home: Path, task: Task, split: Split) -> PatientDataset:
     admitted = admit(catalogue, task)
     cohort = assemble(admitted, task, split=split, settings=settings, names=names)
     write_quarantine(home, task.task.name, cohort.refused)
-    preparation = Preparation(home, settings.archive.path, task, catalogue)
+    preparation = Preparation(home, settings.archive.path, task, catalogue, names=names)
     files = preparation.patients(cohort)
     preparation.finish(f"{task.task.name} {split}")
     return PatientDataset(

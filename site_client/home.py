@@ -16,6 +16,7 @@ from fedrad.errors import DamagedStateError, SettingsError
 from fedrad.settings import build
 from site_client.settings import FILE, SiteSettings
 
+LEDGER = "ledger.jsonl"
 FOLDERS = ("keys", "cache", "state", "logs")
 KEY_BYTES = 32
 _PRIVATE_FOLDER = 0o700
@@ -35,6 +36,7 @@ def make_home(home: Path, settings_toml: str, *, split_key: bytes | None = None)
 
     Raises:
         SettingsError: The settings cannot be used, or another secret is already there.
+        DamagedStateError: The secret is lost but patients were charged under it.
     """
     try:
         build(SiteSettings, tomllib.loads(settings_toml))
@@ -73,6 +75,11 @@ def _keep_key(path: Path, wanted: bytes | None) -> None:
         if wanted is not None and path.read_bytes() != wanted:
             raise SettingsError(str(path), ("another key is already there; use a new home",))
         return
+    if wanted is None and (path.parent.parent / LEDGER).exists():
+        raise DamagedStateError(
+            f"{path} is missing but {LEDGER} exists: a new key would deal charged patients anew; "
+            "restore it from a backup"
+        )
     key = secrets.token_bytes(KEY_BYTES) if wanted is None else wanted
     if len(key) != KEY_BYTES:
         raise SettingsError(str(path), (f"the key must have {KEY_BYTES} bytes, got {len(key)}",))

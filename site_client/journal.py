@@ -21,8 +21,9 @@ from fedrad import durable
 from fedrad.clock import Clock, stamp
 from fedrad.errors import LedgerError
 from fedrad.privacy.ledger import Chain, Charge, Kind, Line, encode, parse_line, verify
+from site_client.home import LEDGER
 
-FILE = "ledger.jsonl"
+FILE = LEDGER
 
 
 @dataclass(slots=True)

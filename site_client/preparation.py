@@ -20,6 +20,7 @@ from site_client.archive.instances import UnusableFileError
 from site_client.cache import cached_array
 from site_client.catalogue import write_catalogue, write_quarantine
 from site_client.cohort import Cohort, Unit
+from site_client.deidentify.pseudonyms import Pseudonyms
 from site_client.images import Image, read_image
 from site_client.masks import read_masks
 from site_client.preprocess import prepare_image, prepare_mask, recipe_key
@@ -37,8 +38,10 @@ class PatientFiles:
 class Preparation:
     """Fills the cache for the patients of a split and remembers what could not be used."""
 
-    def __init__(self, home: Path, archive: Path, task: Task, catalogue: pd.DataFrame) -> None:
-        self._home, self._archive, self._task = home, archive, task
+    def __init__(
+        self, home: Path, archive: Path, task: Task, catalogue: pd.DataFrame, *, names: Pseudonyms
+    ) -> None:
+        self._home, self._archive, self._task, self._names = home, archive, task, names
         self._catalogue = catalogue
         self._digests: dict[str, str] = dict(
             zip(catalogue["file"], catalogue["digest"], strict=True)
@@ -79,11 +82,11 @@ class Preparation:
         kind = _Unit3D if self._task.data.dimensions == 3 else _Unit2D
         source = kind(self._paths(unit.files), self._paths(unit.truths), self._task)
         key = {**self._recipe, "files": self._digests_of(unit.files)}
-        image = cached_array(self._home, key, source.image)
+        image = cached_array(self._home, key, source.image, names=self._names)
         if not unit.truths:
             return image, None
         key |= {"truths": self._digests_of(unit.truths), "classes": self._task.labels.map}
-        return image, cached_array(self._home, key, source.mask)
+        return image, cached_array(self._home, key, source.mask, names=self._names)
 
     def _paths(self, files: tuple[str, ...]) -> list[Path]:
         return [self._archive / file for file in files]

@@ -36,6 +36,14 @@ def test_the_second_file_of_one_instance_is_not_used(site: Any) -> None:
     assert list(update_catalogue(site.home)["reason"]) == [""]
 
 
+def test_one_patient_s_file_never_pushes_out_another_s(site: Any) -> None:
+    """Else adding a patient with a copied instance would change a second patient's part."""
+    file = site.image("P2", "b.dcm")
+    file.PatientID = "P1"
+    site.add(file, "a.dcm")
+    assert list(update_catalogue(site.home)["reason"]) == ["", ""]
+
+
 def test_the_written_catalogue_holds_no_identifier(site: Any) -> None:
     file = site.image("PATIENT-77", "x.dcm", AccessionNumber="ACC-99")
     update_catalogue(site.home)

@@ -37,3 +37,12 @@ def test_a_lost_secret_is_damage_not_a_new_secret(tmp_path: Path, site_toml: str
     (tmp_path / "keys/split.key").unlink()
     with pytest.raises(DamagedStateError, match="restore it from a backup"):
         split_key(tmp_path)
+
+
+def test_no_new_secret_is_made_beside_a_ledger(tmp_path: Path, site_toml: str) -> None:
+    """It would deal patients who were charged as one stream into another."""
+    make_home(tmp_path, site_toml)
+    (tmp_path / "keys/split.key").unlink()
+    (tmp_path / "ledger.jsonl").touch()
+    with pytest.raises(DamagedStateError, match="deal charged patients anew; restore it"):
+        make_home(tmp_path, site_toml)
