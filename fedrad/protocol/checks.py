@@ -13,12 +13,19 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from fedrad import parameters as tensors
+from fedrad.contract import Contract
 from fedrad.errors import ParametersError, ProtocolError
 from fedrad.parameters import Parameters
+from fedrad.privacy.accounting import Event, Mechanism
+from fedrad.privacy.ledger import SCHEMA as LEDGER_SCHEMA
+from fedrad.privacy.ledger import Line, Stream, digest
 from fedrad.protocol.messages import SCHEMA, Block, Reply, Request, reply_id
 from fedrad.task import Task
 
 _NORM_FACTOR = 1e3  # an update this many times the model is a fault, not training
+_LARGEST = 1e9  # of a sum, its noise or its sensitivity: more than any count of patients
+_LONGEST_TEXT = 100  # characters of a text in a ledger line
+_SAME = 1e-9  # two noises or rates that differ by less are one
 
 
 def check_request(request: Request, parameters: Parameters, *, task_hash: str) -> None:
@@ -87,7 +94,9 @@ def norm_ceiling(model: Parameters) -> float:
 
 
 def check_blocks(blocks: tuple[Block, ...], task: Task, *, audit_sigma: float) -> None:
-    """Refuse sums that the task does not know, or that are noised less than agreed.
+    """Refuse sums that are not the task's, or that are noised less than agreed.
+
+    Every block of the task must be there; ``exact`` may be missing.
 
     The blocks are one joint Gaussian mechanism. With noise of standard deviation s_b on a
     block of sensitivity d_b its noise multiplier is (sum of (d_b / s_b)^2)^(-1/2) [1]; that
@@ -110,8 +119,52 @@ def check_blocks(blocks: tuple[Block, ...], task: Task, *, audit_sigma: float) -
         raise ProtocolError("two blocks have one name")
     for block in blocks:
         _check_block(block, sizes)
+    missing = sorted(set(sizes) - {"exact"} - set(names))
+    if missing:
+        raise ProtocolError(f"there is no block {missing[0]!r} among {len(names)} blocks")
     if audit_sigma > 0:
         _check_noise(blocks, audit_sigma)
+
+
+def agreed_event(stream: Stream, task: Task, contract: Contract, site: str) -> Event:
+    """Return what one charge to ``stream`` may cost at most: one round, or one release."""
+    terms = contract.sites[site]
+    if stream == "train":
+        sigma = terms.train_sigma if task.privacy.enabled else 0.0
+        q = contract.sampling_rate(site, task.training.expected_batch_patients)
+        return _event("subsampled-gaussian", sigma=sigma, q=q, steps=task.training.steps)
+    sigma = 0.0 if task.exact else terms.audit_sigma
+    return _event("gaussian", sigma=sigma, q=1.0, steps=1)
+
+
+def check_line(line: Line, task: Task, contract: Contract, *, site: str) -> None:
+    """Refuse a ledger line that charges anything but what the contract agreed for ``site``.
+
+    Whether lines follow one another is the site's ledger's business; here nothing may be
+    charged at another noise or rate, or for more steps, than one round or release has.
+
+    Raises:
+        ProtocolError: Names the line and the first field that differs.
+    """
+    agreed = agreed_event(line.stream, task, contract, site)
+    holds = {
+        "schema": line.schema == LEDGER_SCHEMA,
+        "time": _is_short(line.time),
+        "reservation": _is_short(line.reservation),
+        "task_hash": line.task_hash == contract.task_hash,
+        "patients_agreed": line.patients_agreed == contract.sites[site].patients_agreed,
+        "mechanism": line.mechanism == agreed.mechanism,
+        "sigma": abs(line.sigma - agreed.sigma) <= _SAME,
+        "sensitivity": line.sensitivity == agreed.sensitivity,
+        "q": abs(line.q - agreed.q) <= _SAME,
+        "steps": line.steps <= agreed.steps,
+        "prev": _is_short(line.prev),
+    }
+    wrong = [name for name, held in holds.items() if not held]
+    if wrong:
+        raise ProtocolError(f"a ledger line's {wrong[0]} is not that of the contract")
+    if line.hash != digest(line):
+        raise ProtocolError("a ledger line's hash is not that of its content")
 
 
 def block_sizes(task: Task) -> dict[str, int]:
@@ -124,6 +177,14 @@ def block_sizes(task: Task) -> dict[str, int]:
     return sizes | ({"exact": 1} if task.exact else {})
 
 
+def _event(noisy: Mechanism, *, sigma: float, q: float, steps: int) -> Event:
+    return Event(mechanism=noisy if sigma > 0 else "exact", sigma=sigma, q=q, steps=steps)
+
+
+def _is_short(text: str) -> bool:
+    return text.isascii() and len(text) <= _LONGEST_TEXT
+
+
 def _check_block(block: Block, sizes: Mapping[str, int]) -> None:
     if block.name not in sizes:
         raise ProtocolError(f"block {block.name!r} is not one of {', '.join(sizes)}")
@@ -131,18 +192,20 @@ def _check_block(block: Block, sizes: Mapping[str, int]) -> None:
         raise ProtocolError(
             f"block {block.name!r} has shape {block.values.shape}, not ({sizes[block.name]},)"
         )
-    if not np.isfinite(block.values).all() and block.name != "exact":
+    values = block.values[~np.isnan(block.values)] if block.name == "exact" else block.values
+    if not np.isfinite(values).all():
         raise ProtocolError(f"block {block.name!r} holds a value that is not finite")
-    if not (math.isfinite(block.sigma) and block.sigma >= 0):
-        raise ProtocolError(f"block {block.name!r} has the noise {block.sigma}")
-    if not (math.isfinite(block.sensitivity) and block.sensitivity >= 0):
-        raise ProtocolError(f"block {block.name!r} has the sensitivity {block.sensitivity}")
+    if np.abs(values).max(initial=0.0) > _LARGEST:
+        raise ProtocolError(f"block {block.name!r} holds a value over {_LARGEST:g}")
+    for name, value in (("noise", block.sigma), ("sensitivity", block.sensitivity)):
+        if not 0 <= value <= _LARGEST:
+            raise ProtocolError(f"block {block.name!r} has the {name} {value}")
 
 
 def _check_noise(blocks: tuple[Block, ...], audit_sigma: float) -> None:
     if any(block.sigma == 0 or block.sensitivity == 0 for block in blocks):
         raise ProtocolError("a block is exact although the contract asks for noise")
-    total = math.sqrt(sum((block.sensitivity / block.sigma) ** 2 for block in blocks))
+    total = math.hypot(*(block.sensitivity / block.sigma for block in blocks))
     if total * audit_sigma > 1 + 1e-9:
         raise ProtocolError(
             f"the blocks' joint noise multiplier is {1 / total:.4g}, agreed are {audit_sigma:.4g}"

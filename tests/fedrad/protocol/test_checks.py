@@ -191,12 +191,13 @@ def test_noise_dealt_by_any_public_shares_is_accepted_and_less_is_not(
         checks.check_blocks(blocks, task, audit_sigma=sigma * 1.01)
 
 
-TASK, CONTRACT = a_task(), Contract(
+TASK = a_task()
+CONTRACT = Contract(
     schema=1,
     study="s",
-    task_hash=task_hash(a_task()),
+    task_hash=task_hash(TASK),
     sites={"north": SiteTerms(label="A", patients_agreed=40, train_sigma=1.5, audit_sigma=2.0)},
-)  # fmt: skip
+)
 
 
 def a_line(stream: Stream = "train", **fields: object) -> Line:
