@@ -17,6 +17,7 @@ The tree::
     │   │   └── ContractChangedError
     │   ├── AlreadyChargedError
     │   └── LedgerError        a ledger that does not verify
+    │       └── LostLinesError
     ├── ProtocolError          a message that cannot be accepted
     ├── RunError               a run that cannot start or go on
     └── DamagedStateError      files of fedrad's own that do not verify
@@ -135,6 +136,10 @@ class LedgerError(PrivacyError):
     """A privacy ledger that does not verify."""
 
     exit_code = 5
+
+
+class LostLinesError(LedgerError):
+    """A ledger without a line that the aggregator saw: it was deleted or rolled back."""
 
 
 class ProtocolError(FedradError):

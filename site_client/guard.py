@@ -2,7 +2,8 @@
 
 ``site.toml`` outranks the request. The errors carry the numbers for the site's own screen;
 which single word goes over the wire is ``round``'s business. Nothing is written here: call
-this and ``Journal.reserve`` inside one ``Journal.exclusive`` block.
+this and ``Journal.reserve`` inside one ``Journal.exclusive`` block. Where the answer would
+be private, no decision depends on how many patients there are: the agreed number is public.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fedrad.contract import SiteTerms
-from fedrad.errors import BudgetExceededError, NotReadyError, PrivacyError
+from fedrad.errors import BudgetExceededError, LostLinesError, NotReadyError, PrivacyError
 from fedrad.privacy.accounting import Event, site_epsilon
 from fedrad.privacy.ledger import Charge, Line, reply_of, spent
 from fedrad.task import Task
@@ -26,8 +27,13 @@ class Ask:
 
     task: Task
     charge: Charge
-    patients: int  # exact number in the stream; never leaves the site
     simulated: bool  # only a simulation may run what is not private
+    revisions: frozenset[str] = frozenset()  # charged hashes of the task's name
+
+    def same_task(self, lines: Sequence[Line]) -> list[Line]:
+        """Return the lines of this task, revisions of it included."""
+        hashes = self.revisions | {self.charge.task_hash}
+        return [line for line in lines if line.task_hash in hashes]
 
 
 def train_event(task: Task, terms: SiteTerms, sampling_rate: float) -> Event:
@@ -61,7 +67,7 @@ def check_round(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> None
         lines: The site's whole ledger, all tasks.
 
     Raises:
-        NotReadyError: Too few patients; depends on patients, so the wire says "not-ready".
+        NotReadyError: Fewer agreed patients than the site wants for private training.
         BudgetExceededError: The charge would pass the site's epsilon, in total or for the
             task; carries the epsilon it would reach and the limit.
         PrivacyError: Not private outside a simulation, less noise, more rounds or steps,
@@ -69,14 +75,46 @@ def check_round(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> None
     """
     for problem in _problems(settings, ask, lines):
         raise PrivacyError(f"site {settings.site.name!r} declines: {problem}")
-    smallest = settings.privacy.min_patients if ask.charge.stream == "train" else 1
-    if ask.patients < smallest:
-        raise NotReadyError(
-            f"site {settings.site.name!r} is not ready: {ask.patients} patients in "
-            f"{ask.charge.stream}, min_patients is {smallest}; add cases or lower it in site.toml"
-        )
     if not ask.charge.exact:
+        if ask.charge.stream == "train":
+            _refuse_few(settings, ask, ask.charge.patients_agreed, settings.privacy.min_patients)
         _refuse_overspending(settings, ask, lines)
+
+
+def check_patients(settings: SiteSettings, ask: Ask, patients: int) -> None:
+    """Abstain for too few patients, where the answer would not be private anyway.
+
+    A private answer to nobody is noise alone: its outcome says nothing about the number.
+
+    Args:
+        settings: The site's word.
+        ask: What is asked.
+        patients: Exact number in the stream; never leaves the site.
+
+    Raises:
+        NotReadyError: Fewer than ``min_patients`` to train on, or nobody to measure.
+    """
+    if ask.charge.exact:
+        smallest = settings.privacy.min_patients if ask.charge.stream == "train" else 1
+        _refuse_few(settings, ask, patients, smallest)
+
+
+def check_anchor(anchor: str, lines: Sequence[Line]) -> None:
+    """Refuse to spend on a ledger that lacks what the aggregator saw of it.
+
+    Args:
+        anchor: Hash of the last line that the aggregator saw; empty if it saw none.
+        lines: The site's whole ledger.
+
+    Raises:
+        LostLinesError: No line has this hash.
+    """
+    if anchor and all(line.hash != anchor for line in lines):
+        raise LostLinesError(
+            "the ledger lacks the last line that the aggregator saw: it was deleted or rolled "
+            "back, and what it spent would be forgotten; restore ledger.jsonl from a backup that "
+            f"has a line with the hash {anchor}"
+        )
 
 
 def steps_that_fit(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> int:
@@ -112,7 +150,7 @@ def _problems(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> Iterat
     elif not ask.simulated:
         yield "the task is not private; only a simulation may run it"
     if ask.charge.stream == "train":
-        yield from _training_problems(settings, ask.charge, lines)
+        yield from _training_problems(settings, ask, lines)
 
 
 def _privacy_problems(settings: SiteSettings, ask: Ask) -> Iterator[str]:
@@ -126,20 +164,23 @@ def _privacy_problems(settings: SiteSettings, ask: Ask) -> Iterator[str]:
         yield f"noise multiplier {noise:g} is under min_noise {limits.min_noise:g}"
 
 
-def _training_problems(
-    settings: SiteSettings, charge: Charge, lines: Sequence[Line]
-) -> Iterator[str]:
-    limits, steps = settings.privacy, charge.event.steps
+def _training_problems(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> Iterator[str]:
+    limits, charge = settings.privacy, ask.charge
+    steps = charge.event.steps
     if steps > limits.max_steps:
         yield f"{steps} steps in a round are over max_steps {limits.max_steps}"
-    charged = {
-        reply_of(line)
-        for line in lines
-        if line.task_hash == charge.task_hash and line.stream == "train"
-    }
+    charged = {reply_of(line) for line in ask.same_task(lines) if line.stream == "train"}
     before = len(charged - {charge.reservation})
     if before >= limits.max_rounds:
         yield f"{before} rounds of this task are charged, max_rounds is {limits.max_rounds}"
+
+
+def _refuse_few(settings: SiteSettings, ask: Ask, patients: int, smallest: int) -> None:
+    if patients < smallest:
+        raise NotReadyError(
+            f"site {settings.site.name!r} is not ready: {patients} patients in "
+            f"{ask.charge.stream}, min_patients is {smallest}; add cases or lower it in site.toml"
+        )
 
 
 def _refuse_overspending(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> None:
@@ -166,8 +207,7 @@ def _reached(
     counted = [line for line in lines if not (ask.simulated and line.mechanism == "exact")]
     own = limits.per_task.get(ask.task.task.name)
     if own is not None:
-        of_task = [line for line in counted if line.task_hash == charge.task_hash]
-        yield _after(of_task, charge, limits.delta_limit), own
+        yield _after(ask.same_task(counted), charge, limits.delta_limit), own
     yield _after(counted, charge, limits.delta_limit), limits.epsilon_limit
 
 

@@ -6,6 +6,7 @@ private is in ``fedrad.site_report``.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ from site_client.training.source import PatientSource
 if TYPE_CHECKING:
     from torch import nn
 
+logger = logging.getLogger(__name__)
+
 
 def measure_split(module: nn.Module, source: PatientSource, task: Task) -> tuple[Block, ...]:
     """Return the exact sums of one kind of report over every patient of ``source``.
@@ -30,8 +33,12 @@ def measure_split(module: nn.Module, source: PatientSource, task: Task) -> tuple
     if task.task.kind == "segmentation":
         dice, empty = case_dice(module, source)
         return segmentation.blocks(dice, empty, edges=task.evaluation.edges)
+    found = scores(module, source, positive=task.positive_index)
+    if not np.isfinite(found).all():
+        left_out = int((~np.isfinite(found)).sum())
+        logger.warning("scores not finite, counted as undecided", extra={"patients": left_out})
     return classification.blocks(
-        scores(module, source, positive=task.positive_index),
+        found,
         positive_labels(source, task),
         edges=task.evaluation.edges,
         operating_point=task.analysis.operating_point,

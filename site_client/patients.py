@@ -8,6 +8,7 @@ patient, task or image has a say, so adding one patient moves nobody else.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hmac
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,6 +115,15 @@ def register_version(lists: PatientLists, split_key: bytes) -> str:
     """Return a text that changes whenever a file could come out as another patient."""
     mapping = file_digest(lists.mapping) if lists.mapping else ""
     return pseudonyms(split_key).of("register", mapping)
+
+
+def assignment(lists: PatientLists, shares: Shares, split_key: bytes) -> str:
+    """Return a text that changes whenever a patient could be dealt to another split.
+
+    A keyed digest over the secret itself, the shares and the mapping file.
+    """
+    dealt = [register_version(lists, split_key), *map(repr, dataclasses.astuple(shares))]
+    return pseudonyms(split_key).of("assignment", " ".join(dealt))
 
 
 def listed(path: Path, names: Pseudonyms) -> frozenset[str]:

@@ -1,9 +1,11 @@
 """One site's part in one round, from request to reply.
 
-The order is the promise: refuse what the site did not approve, charge the ledger, then
-touch a patient, then settle, then keep the answer, then let it go. Refusals and
-abstentions are ordinary replies whose wire reason is one word; the sentence behind it
-stays in the site's own ``audit.jsonl``.
+The order is the promise: refuse what the site did not approve or cannot afford, then read
+the archive and prepare its images, then charge the ledger, then let the model meet a
+patient, then settle, then keep the answer, then let it go. After the charge nothing that
+comes of a patient decides whether there is an answer. Refusals and abstentions are ordinary
+replies whose wire reason is one word; the sentence behind it stays in the site's own
+``audit.jsonl``.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 import fedrad
 from fedrad import seeds
@@ -27,16 +30,17 @@ from fedrad.errors import (
     DeclinedError,
     FedradError,
     LedgerError,
+    LostLinesError,
     NotReadyError,
     PrivacyError,
 )
 from fedrad.models.networks import build
 from fedrad.parameters import Parameters, digest, load_trainable
-from fedrad.privacy.ledger import Charge, Line, as_table, reply_of
+from fedrad.privacy.ledger import Charge, as_table
 from fedrad.privacy.mechanisms import noise_source
 from fedrad.protocol.messages import Outcome, Reason, Reply, Request, reply_id
 from fedrad.site_report import noised
-from site_client import audit, guard, outbox
+from site_client import audit, guard, outbox, study
 from site_client.augmentation import augmenter
 from site_client.dataset import load_split
 from site_client.journal import Journal
@@ -57,6 +61,7 @@ _HOW: dict[type[Exception], tuple[Outcome, Reason]] = {
     NotReadyError: ("abstained", "not-ready"),
     DataError: ("abstained", "not-ready"),
     AlreadyChargedError: ("failed", "failed"),
+    LostLinesError: ("refused", "declined"),
     LedgerError: ("failed", "failed"),
     PrivacyError: ("refused", "declined"),
     Exception: ("failed", "failed"),
@@ -103,23 +108,25 @@ class Site:
         Returns:
             The kept reply if this very question was answered before, else a new one. A
             deliberate error, or a disk that refuses, becomes a refusal, an abstention or a
-            failure, with whatever was charged by then.
+            failure. Each carries every ledger line of the task after the request's anchor,
+            so that what lost replies cost is told too.
 
         Raises:
             SettingsError: The site's own ``site.toml`` cannot be used.
         """
         settings = read_site(self._home)
-        identity = reply_id(request, settings.site.name)
+        torch.set_num_threads(settings.resources.threads)
         try:
-            before = outbox.kept(self._home, identity)
+            duty = accept(self._home, settings, request, model)
+            blank = self._blank(request, settings)
+            before = outbox.kept(self._home, blank.reply_id)
             if before is not None:
                 self._note("sent again", before)
-                return before
-            duty = accept(self._home, settings, request, model)
-            reply = self._phases[request.phase](duty, self._blank(request, identity))
+                return self._told(before, request.ledger_head)
+            reply = self._told(self._phases[request.phase](duty, blank), request.ledger_head)
             self._let_go(reply)
         except (FedradError, OSError) as error:
-            return self._answer_without(self._blank(request, identity), error)
+            return self._answer_without(request, settings, error)
         return reply
 
     def give_up(self, request: Request, error: Exception) -> Reply:
@@ -128,18 +135,16 @@ class Site:
         Raises:
             SettingsError: The site's own ``site.toml`` cannot be used.
         """
-        identity = reply_id(request, read_site(self._home).site.name)
-        return self._answer_without(self._blank(request, identity), error)
+        return self._answer_without(request, read_site(self._home), error)
 
     @property
     def _phases(self) -> dict[str, Callable[[Duty, Reply], Reply]]:
         return {"train": self._train, "evaluate": self._evaluate, "query": _query}
 
     def _train(self, duty: Duty, reply: Reply) -> Reply:
-        module, source = self._module(duty), self._source(duty, "train")
+        module = self._module(duty)
         event = guard.train_event(duty.task, duty.terms, duty.sampling_rate)
-        charge = duty.charge(reply.reply_id, "train", event)
-        reserved = self._spend(duty, charge, len(source))
+        source = self._paid(duty, duty.charge(reply.reply_id, "train", event))
         trained = train_round(
             module,
             source,
@@ -147,40 +152,71 @@ class Site:
             plan=self._plan(duty),
             augment=augmenter(duty.task.recipe.augment),
         )
-        committed = self._journal.commit(reply.reply_id, steps=trained.steps)
+        self._journal.commit(reply.reply_id, steps=trained.steps)
         return replace(
             reply,
             update=trained.update,
             update_digest=digest(trained.update),
             steps=trained.steps,
-            events=(as_table(reserved), as_table(committed)),
-            ledger_head=committed.hash,
         )
 
     def _evaluate(self, duty: Duty, reply: Reply) -> Reply:
-        module, source = self._module(duty), self._source(duty, "audit")
+        module = self._module(duty)
         charge = duty.charge(reply.reply_id, "audit", guard.audit_event(duty.task, duty.terms))
-        released = self._spend(duty, charge, len(source))
+        source = self._paid(duty, charge)
         blocks = measure_split(module, source, duty.task)
         if charge.exact:
             blocks = (*blocks, exact_of_split(module, source, duty.task))
         else:
             rng = self._noise(duty, "audit noise")
             blocks = noised(blocks, sigma=duty.terms.audit_sigma, rng=rng)
-        return replace(
-            reply, blocks=blocks, events=(as_table(released),), ledger_head=released.hash
-        )
+        return replace(reply, blocks=blocks)
 
-    def _spend(self, duty: Duty, charge: Charge, patients: int) -> Line:
-        """Check and write the charge with nobody in between; nothing was touched before."""
-        ask = guard.Ask(
-            task=duty.task, charge=charge, patients=patients, simulated=self._runtime.simulated
-        )
+    def _paid(self, duty: Duty, charge: Charge) -> PatientSource:
+        """Return the patients that answering reads, with the charge on disk.
+
+        What needs no patient is checked before the archive is read, and again with nobody
+        in between the check and the charge.
+        """
+        ask = self._check(duty, charge)
+        source = self._source(duty, "train" if charge.stream == "train" else "audit")
+        guard.check_patients(duty.settings, ask, len(source))
         with self._journal.exclusive():
-            guard.check_round(duty.settings, ask, self._journal.lines())
-            if charge.stream == "train":
-                return self._journal.reserve(charge)
-            return self._journal.release(charge)
+            self._check(duty, charge)
+            self._spend(duty, charge)
+        return source
+
+    def _check(self, duty: Duty, charge: Charge) -> guard.Ask:
+        lines = self._journal.lines()
+        guard.check_anchor(duty.request.ledger_head, lines)
+        known = study.charged(self._home, duty.settings, lines=len(lines))
+        ask = guard.Ask(
+            task=duty.task,
+            charge=charge,
+            simulated=self._runtime.simulated,
+            revisions=known.revisions(duty.task.task.name),
+        )
+        try:
+            guard.check_round(duty.settings, ask, lines)
+        except BudgetExceededError as error:
+            error.add_note(guard.room(duty.settings, ask, lines))
+            raise
+        return ask
+
+    def _spend(self, duty: Duty, charge: Charge) -> None:
+        study.note_charge(self._home, duty)
+        if charge.stream == "train":
+            self._journal.reserve(charge)
+        else:
+            self._journal.release(charge)
+
+    def _told(self, reply: Reply, anchor: str) -> Reply:
+        """Return the reply with every line of its task that the aggregator has not seen."""
+        with self._journal.exclusive():
+            lines, head = self._journal.lines(), self._journal.head
+        seen = next((n for n, line in enumerate(lines, 1) if line.hash == anchor), 0)
+        of_task = (line for line in lines[seen:] if line.task_hash == reply.task_hash)
+        return replace(reply, events=tuple(map(as_table, of_task)), ledger_head=head)
 
     def _source(self, duty: Duty, split: Split) -> PatientSource:
         """Return the split's patients, keeping what a fixed stem made of their images.
@@ -234,22 +270,23 @@ class Site:
 
     def _let_go(self, reply: Reply) -> None:
         """Note what is about to leave and keep it, so that it can be sent again."""
-        outbox.forget_before(self._home, reply.study, reply.round)
         self._note("answered", reply)
-        outbox.keep(self._home, reply)
+        if reply.phase != "query":  # asks for nothing that would have to be made again
+            outbox.forget_before(self._home, reply.study, reply.round)
+            outbox.keep(self._home, reply)
 
-    def _answer_without(self, reply: Reply, error: Exception) -> Reply:
+    def _answer_without(self, request: Request, settings: SiteSettings, error: Exception) -> Reply:
         """Return the reply to a request that was not answered; what was charged stays told."""
         outcome, reason = next(how for kind, how in _HOW.items() if isinstance(error, kind))
-        without = replace(reply, outcome=outcome, reason_code=reason)
-        with suppress(LedgerError):
-            charged = [line for line in self._journal.lines() if reply_of(line) == reply.reply_id]
-            without = replace(without, events=tuple(map(as_table, charged)))
+        without = replace(self._blank(request, settings), outcome=outcome, reason_code=reason)
+        if request.task_hash in settings.approval.studies:
+            with suppress(LedgerError):
+                without = self._told(without, request.ledger_head)
         with suppress(OSError):  # a full disk keeps no note
             self._note("declined", without, sentence=_sentence(error))
         return without
 
-    def _blank(self, request: Request, identity: str) -> Reply:
+    def _blank(self, request: Request, settings: SiteSettings) -> Reply:
         head = ""
         with suppress(LedgerError):  # a damaged ledger refuses where something is charged
             head = self._journal.head
@@ -259,7 +296,7 @@ class Site:
             round=request.round,
             phase=request.phase,
             model_digest=request.model_digest,
-            reply_id=identity,
+            reply_id=reply_id(request, settings.site.name),
             outcome="done",
             ledger_head=head,
             fedrad_version=fedrad.__version__,
@@ -287,7 +324,7 @@ def _query(duty: Duty, reply: Reply) -> Reply:
 def _sentence(error: Exception) -> str:
     """Return what the site's own screen says; of an error that is not fedrad's, no value."""
     if isinstance(error, FedradError):
-        return str(error)
+        return "; ".join([str(error), *getattr(error, "__notes__", ())])
     if isinstance(error, OSError):
         return f"the disk refused: {error.strerror or type(error).__name__}; make room and go on"
     return f"an unexpected {type(error).__name__}; the site's log shows where"

@@ -1,26 +1,32 @@
 """What a site accepted, looked up for one request: task, contract, its own terms.
 
 A study is accepted by a person; its task and contract then lie in
-``state/studies/STUDY/``. A request that names anything else is declined before a patient is
-touched.
+``state/studies/STUDY/``. A request that names anything else is declined before the archive
+is read. ``state/charged.json`` remembers what the ledger's lines stand on: how patients
+were dealt to splits, and the names of the tasks that were charged.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedrad import durable
 from fedrad.contract import Contract, SiteTerms, read_contract
-from fedrad.errors import ContractChangedError, DeclinedError
+from fedrad.errors import ContractChangedError, DamagedStateError, DeclinedError
 from fedrad.parameters import Parameters, refuse_non_finite
 from fedrad.privacy.accounting import Event
 from fedrad.privacy.ledger import Charge, Stream
 from fedrad.protocol.checks import check_request
 from fedrad.protocol.messages import Request
 from fedrad.task import Task, read_task, task_hash
+from site_client import home as site_home
+from site_client.patients import assignment
 from site_client.settings import SiteSettings
 
+CHARGED = Path("state", "charged.json")
 TASK, CONTRACT = "task.toml", "contract.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")  # it becomes a folder's name
 
@@ -94,3 +100,64 @@ def accept(home: Path, settings: SiteSettings, request: Request, model: Paramete
     if terms is None:
         raise DeclinedError(f"the contract of {request.study!r} does not name this site")
     return Duty(request, model, settings, task, contract, terms)
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """What the lines of the ledger stand on."""
+
+    dealt: str = ""  # digest of how patients were dealt to splits; empty: no charge yet
+    tasks: dict[str, str] = field(default_factory=dict)  # task hash -> task name
+
+    def revisions(self, name: str) -> frozenset[str]:
+        """Return the hashes of the charged tasks of one name: a revision is the same task."""
+        return frozenset(hash_ for hash_, known in self.tasks.items() if known == name)
+
+
+def charged(home: Path, settings: SiteSettings, *, lines: int) -> Charged:
+    """Read what the ledger stands on.
+
+    Args:
+        home: The site's folder.
+        settings: Shares and mapping file as they are now.
+        lines: How many lines the ledger has.
+
+    Raises:
+        DeclinedError: Patients are dealt otherwise than at the first charge, or there are
+            charges and nothing says how they were dealt.
+        DamagedStateError: The file cannot be read.
+    """
+    found = _read_charged(home / CHARGED)
+    if found.dealt != _dealt(home, settings) and (found.dealt or lines):
+        raise DeclinedError(
+            "the split key, [splits] or the mapping file is not that of the first charge, so a "
+            f"patient could be charged as another; put them and {CHARGED} back, or make a new "
+            "home whose epsilon_limit is less by what this ledger spent"
+        )
+    return found
+
+
+def note_charge(home: Path, duty: Duty) -> None:
+    """Write durably what the next line of the ledger stands on, unless it is known.
+
+    Call it after ``charged`` and before the charge.
+    """
+    before = _read_charged(home / CHARGED)
+    tasks = before.tasks | {duty.request.task_hash: duty.task.task.name}
+    if tasks != before.tasks:
+        table = {"dealt": _dealt(home, duty.settings), "tasks": tasks}
+        durable.write_json(home / CHARGED, table)
+
+
+def _dealt(home: Path, settings: SiteSettings) -> str:
+    return assignment(settings.patients, settings.splits, site_home.split_key(home))
+
+
+def _read_charged(path: Path) -> Charged:
+    if not path.exists():
+        return Charged()
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        return Charged(str(table["dealt"]), dict(table["tasks"]))
+    except (ValueError, KeyError, TypeError):
+        raise DamagedStateError(f"{CHARGED} is damaged; restore it from a backup") from None

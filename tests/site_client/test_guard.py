@@ -13,11 +13,20 @@ from hypothesis import strategies as st
 
 from fedrad.clock import SystemClock
 from fedrad.contract import SiteTerms
-from fedrad.errors import BudgetExceededError, NotReadyError, PrivacyError
+from fedrad.errors import BudgetExceededError, LostLinesError, NotReadyError, PrivacyError
 from fedrad.privacy.accounting import Event, epsilon, site_epsilon
 from fedrad.privacy.ledger import Charge, spent
 from fedrad.task import Task, parse_task
-from site_client.guard import Ask, audit_event, check_round, room, steps_that_fit, train_event
+from site_client.guard import (
+    Ask,
+    audit_event,
+    check_anchor,
+    check_patients,
+    check_round,
+    room,
+    steps_that_fit,
+    train_event,
+)
 from site_client.journal import Journal
 from site_client.settings import (
     Archive,
@@ -73,7 +82,7 @@ def train(reply: str = "a1", *, sigma: float = 1.5, steps: int = 10, **change: A
     charge = Charge(
         reservation=reply, stream="train", task_hash="t1", event=event, patients_agreed=120
     )
-    return replace(Ask(task=TASK, charge=charge, patients=120, simulated=False), **change)
+    return replace(Ask(task=TASK, charge=charge, simulated=False), **change)
 
 
 def audit(reply: str, sigma: float = 2.0) -> Ask:
@@ -186,12 +195,48 @@ def test_more_rounds_than_allowed_are_refused_but_not_a_retry(tmp_path: Path) ->
         check_round(site, train("a3", steps=1), book.lines())
 
 
-def test_a_small_cohort_is_not_ready_and_only_the_site_reads_how_small() -> None:
+def test_a_private_round_asks_for_agreed_patients_and_not_for_the_exact_number() -> None:
+    with pytest.raises(NotReadyError, match="120 patients in train, min_patients is 121"):
+        check_round(hospital(min_patients=121), train(), [])
+    check_round(hospital(min_patients=121), audit("a1"), [])
+    for ask in (train(), audit("a1")):
+        check_patients(hospital(min_patients=121), ask, 0)
+
+
+def test_an_exact_round_is_for_enough_patients_and_only_the_site_reads_how_many() -> None:
     with pytest.raises(NotReadyError, match="19 patients in train, min_patients is 20"):
-        check_round(hospital(), train(patients=19), [])
-    check_round(hospital(), replace(audit("a1"), patients=5), [])
+        check_patients(hospital(), exact(train()), 19)
+    check_patients(hospital(), exact(audit("a1")), 5)
     with pytest.raises(NotReadyError, match="0 patients in audit"):
-        check_round(hospital(), replace(audit("a1"), patients=0), [])
+        check_patients(hospital(), exact(audit("a1")), 0)
+
+
+def test_a_revised_task_shares_the_allowance_of_its_name(tmp_path: Path) -> None:
+    book, site = Journal(tmp_path, SystemClock()), hospital(max_rounds=2, per_task={"chests": 1.5})
+    for name in ("a1", "a2"):
+        book.reserve(train(name, steps=1).charge)
+    asked = train("a3", steps=1)
+    other = replace(asked, charge=replace(asked.charge, task_hash="t2"))
+    check_round(site, other, book.lines())
+    with pytest.raises(PrivacyError, match="2 rounds of this task are charged, max_rounds is 2"):
+        check_round(site, replace(other, revisions=frozenset({"t1"})), book.lines())
+    while steps_that_fit(site, asked, book.lines()) >= 10:
+        book.reserve(train(f"b{len(book.lines())}").charge)
+    revised = replace(other, revisions=frozenset({"t1"}))
+    assert steps_that_fit(site, other, book.lines()) > 10
+    assert steps_that_fit(site, revised, book.lines()) < 10
+
+
+def test_a_ledger_without_the_line_that_the_aggregator_saw_may_not_be_spent_on(
+    tmp_path: Path,
+) -> None:
+    book = Journal(tmp_path, SystemClock())
+    check_anchor("", book.lines())
+    first = book.reserve(train().charge)
+    book.commit("a1", steps=10)
+    check_anchor(first.hash, book.lines())
+    with pytest.raises(LostLinesError, match=f"restore ledger.jsonl .* hash {first.hash}"):
+        check_anchor(first.hash, [])
 
 
 def test_a_simulation_may_run_what_is_not_private_beside_what_is(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
-from tiny_study import SITES, TinyStudy, copy_study, tiny_task
+from tiny_study import EXACT, SITES, TinyStudy, copy_study, sign_study, tiny_task
 
 from fedrad.parameters import digest
 from fedrad.privacy.ledger import parse_line, spent
@@ -20,7 +20,7 @@ from fedrad.task import task_hash
 from simulations.scenario import Limits
 from site_client import audit
 from site_client.dataset import load_split
-from site_client.study import TASK, study_folder
+from site_client.study import CHARGED, TASK, study_folder
 
 DEADLY = ("training.optimiser.rate=3e38", "privacy.max_grad_norm=1e3")
 
@@ -147,12 +147,43 @@ def test_a_site_with_one_class_trains_and_reports_without_an_auroc(
     assert np.isnan({block.name: block.values for block in again.blocks}["exact"]).all()
 
 
-def test_one_patient_is_too_few_for_a_site_that_wants_ten(hospitals: Path, tmp_path: Path) -> None:
-    study = copy_study(hospitals, tmp_path / "run", east=Limits(min_patients=10))
+def test_a_few_patients_are_too_few_for_an_exact_round_of_a_site_that_wants_ten(
+    hospitals: Path, tmp_path: Path
+) -> None:
+    study = copy_study(hospitals, tmp_path / "run", *EXACT, east=Limits(min_patients=10))
     write_labels(study, labels(study)[:4])
     reply = study.answer()
     assert (reply.outcome, reply.reason_code) == ("abstained", "not-ready")
     assert "min_patients is 10" in last_note(study)["sentence"]
+
+
+@pytest.mark.parametrize("phase", ["train", "evaluate"])
+@pytest.mark.parametrize("split", ["train", "audit", "test"])
+def test_a_private_answer_does_not_depend_on_the_number_of_patients(
+    study: TinyStudy, phase: str, split: str
+) -> None:
+    """One labelled patient, so that at least one of the splits that are read is empty."""
+    kept = load_split(study.home(), study.task, split).patients[0]
+    catalogue = pd.read_parquet(study.home() / "catalogue.parquet")
+    file = catalogue[catalogue["patient"] == kept]["file"].iloc[0]
+    accession = str(pydicom.dcmread(study.archive() / file).AccessionNumber)
+    write_labels(study, [row for row in labels(study) if row["AccessionNumber"] == accession])
+    reply = study.answer(phase=phase)
+    assert reply.outcome == "done"
+    assert all(np.isfinite(tensor).all() for tensor in reply.update.values())
+    assert all(np.isfinite(block.values).all() for block in reply.blocks)
+
+
+def test_a_model_that_fails_on_patients_does_not_show_it_in_the_outcome(
+    study: TinyStudy, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Weights that overflow in the network make every score NaN."""
+    model = {name: np.full_like(tensor, 3e38) for name, tensor in study.model.items()}
+    site = study.site()
+    report = site.answer(study.ask("evaluate", model_digest=digest(model)), model)
+    assert report.outcome == "done"
+    assert all(np.isfinite(block.values).all() for block in report.blocks)
+    assert "scores not finite" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["elsewhere", "../../../etc", "a/b", "", ".", "x" * 101, "a\n"])
@@ -281,6 +312,100 @@ def test_the_same_question_gets_the_kept_reply_and_is_charged_once(study: TinySt
     assert again.events == first.events
     assert len(ledger(study)) == 2
     assert last_note(study)["kind"] == "sent again"
+
+
+def test_a_kept_reply_is_not_sent_again_once_the_approval_is_gone(study: TinyStudy) -> None:
+    study.answer()
+    path = study.home() / "site.toml"
+    path.write_text(path.read_text().replace(task_hash(study.task), "0" * 64))
+    reply = study.answer()
+    assert (reply.outcome, reply.reason_code, reply.update) == ("refused", "declined", {})
+    assert reply.events == ()
+
+
+def test_a_query_leaves_the_kept_replies_alone(study: TinyStudy) -> None:
+    first = study.answer()
+    study.site().answer(study.ask("query", round_number=5), {})
+    assert study.answer().update_digest == first.update_digest
+    assert last_note(study)["kind"] == "sent again"
+
+
+def test_a_reply_tells_every_line_since_the_anchor_so_lost_ones_are_told(study: TinyStudy) -> None:
+    site = study.site()
+    first = site.answer(study.ask(), study.model)
+    site.answer(study.ask(round_number=2), study.model)  # lost on its way
+    ask = study.ask("evaluate", round_number=2, ledger_head=first.ledger_head)
+    third = site.answer(ask, study.model)
+    told = [event["hash"] for event in third.events]
+    assert told == [line.hash for line in ledger(study)[2:]]
+    refused = site.answer(study.ask(round_number=3), study.model)
+    assert (refused.outcome, len(refused.events)) == ("refused", len(ledger(study)))
+    query = site.answer(study.ask("query", ledger_head=third.ledger_head), {})
+    assert (query.events, query.ledger_head) == ((), third.ledger_head)
+
+
+@pytest.mark.parametrize("phase", ["train", "evaluate"])
+def test_a_deleted_ledger_is_not_spent_on(study: TinyStudy, phase: str) -> None:
+    head = study.answer().ledger_head
+    (study.home() / "ledger.jsonl").unlink()
+    ask = study.ask(phase, round_number=2, ledger_head=head)
+    reply = study.site().answer(ask, study.model)
+    assert (reply.outcome, reply.reason_code, reply.update) == ("refused", "declined", {})
+    assert f"has a line with the hash {head}" in last_note(study)["sentence"]
+    assert ledger(study) == []
+
+
+@pytest.mark.parametrize("change", ["shares", "mapping", "key", "forgotten"])
+def test_patients_may_not_be_dealt_anew_under_a_running_ledger(
+    study: TinyStudy, change: str
+) -> None:
+    study.answer()
+    home = study.home()
+    settings = (home / "site.toml").read_text()
+    if change == "shares":
+        settings = settings.replace("train = 0.5", "train = 0.25").replace(
+            "test = 0.25", "test = 0.5"
+        )
+    elif change == "mapping":
+        (home / "who.csv").write_text("PatientID,patient\nnobody,somebody\n")
+        settings += '\n[patients]\nmapping = "who.csv"\n'
+    elif change == "key":
+        (home / "keys" / "split.key").write_bytes(b"o" * 32)
+    else:
+        (home / CHARGED).unlink()
+    (home / "site.toml").write_text(settings)
+    reply = study.site().answer(study.ask(round_number=2), study.model)
+    assert (reply.outcome, reply.reason_code) == ("refused", "declined")
+    assert "is not that of the first charge" in last_note(study)["sentence"]
+    assert len(ledger(study)) == 2
+
+
+def test_a_damaged_note_of_what_was_charged_is_not_guessed(study: TinyStudy) -> None:
+    study.answer()
+    (study.home() / CHARGED).write_text("{")
+    reply = study.site().answer(study.ask(round_number=2), study.model)
+    assert (reply.outcome, reply.reason_code) == ("failed", "failed")
+    assert "charged.json is damaged" in last_note(study)["sentence"]
+
+
+def test_a_revised_task_gets_no_new_rounds(study: TinyStudy) -> None:
+    site = study.site()
+    for number in (1, 2):
+        assert site.answer(study.ask(round_number=number), study.model).outcome == "done"
+    limits = {"east": Limits(epsilon_limit=50.0, min_patients=1)}
+    revised = sign_study(study.run, tiny_task("training.optimiser.rate=0.3"), limits)
+    reply = revised.answer(round_number=3)
+    assert (reply.outcome, reply.reason_code) == ("refused", "declined")
+    assert "2 rounds of this task are charged" in last_note(study)["sentence"]
+
+
+def test_what_cannot_be_afforded_is_refused_before_the_archive_is_read(
+    hospitals: Path, tmp_path: Path
+) -> None:
+    study = copy_study(hospitals, tmp_path / "run", east=Limits(epsilon_limit=0.01, min_patients=1))
+    shutil.rmtree(study.archive())
+    assert study.answer().reason_code == "budget"
+    assert "0 more steps would fit" in last_note(study)["sentence"]
 
 
 def test_in_a_hospital_no_two_runs_have_the_same_noise(hospitals: Path, tmp_path: Path) -> None:

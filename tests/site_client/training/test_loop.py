@@ -191,6 +191,18 @@ def test_a_broken_image_is_left_out_and_counted(
     assert np.isfinite(joint_norm(trained.update))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38, -1e25])
+def test_no_patient_can_make_a_private_update_not_finite(
+    task_with: MakeTask, blob_patients: Callable, value: float
+) -> None:
+    """Else whether there is an update would say who is in it, outside the noise."""
+    task, patients = task_with(), blob_patients(6)
+    patients.records[0].images[:] = value
+    private = plan(q=1.0, steps=3, sigma=1.0, noise=np.random.default_rng(1))
+    update = train_round(build(task, seed=1), patients, task, plan=private).update
+    assert all(np.isfinite(tensor).all() for tensor in update.values())
+
+
 def test_training_that_diverges_says_so(task_with: MakeTask, blob_patients: Callable) -> None:
     task = task_with(optimiser={"name": "sgd", "rate": 3e38})
     with pytest.raises(NonFiniteUpdateError, match="lower the learning rate"):
