@@ -15,7 +15,8 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from sqlalchemy.exc import OperationalError
 
-from aggregator.identify import identify_sites
+from aggregator.identify import identify_simulated, identify_sites
+from aggregator.run_folder import DATABASE
 from aggregator.setup import RunSetup
 from aggregator.store import Store
 from aggregator.strategy import FedradStrategy
@@ -27,7 +28,7 @@ from fedrad.errors import FedradError, RunError
 from fedrad.protocol.codec import encode_arrays
 from fedrad.task import task_hash, write_task
 
-DATABASE = "run.sqlite"
+__all__ = ["DATABASE", "server_app"]
 _PACKAGES = ("fedrad", "flwr", "torch", "monai", "numpy", "dp-accounting")
 
 
@@ -71,6 +72,7 @@ def _recorded(setup: RunSetup, store: Store) -> Iterator[None]:
         with suppress(OSError, OperationalError):  # a full disk must not hide why it ended
             store.end_run(setup.run, status=status, reason=reason)
             store.write_metrics_csv(setup.folder / "metrics.csv")
+            store.write_history(setup.folder / "audit.jsonl")
 
 
 def _where(error: OSError | OperationalError, setup: RunSetup) -> str:
@@ -104,7 +106,8 @@ def _join(setup: RunSetup, store: Store, grid: Grid) -> dict[int, str]:
     """Find the sites, record who is there, and refuse to start without a quorum."""
     plan = setup.task.federation
     if setup.identify is None:
-        nodes = identify_sites(grid, setup.contract, clock=setup.clock, deadline_s=plan.deadline_s)
+        find = identify_simulated if setup.simulated else identify_sites
+        nodes = find(grid, setup.contract, clock=setup.clock, deadline_s=plan.deadline_s)
     else:
         nodes = setup.identify(grid)
     present = set(nodes.values())

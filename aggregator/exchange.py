@@ -24,7 +24,8 @@ def receive(
 
     Args:
         grid: The grid that took the messages.
-        message_ids: What its ``push_messages`` returned.
+        message_ids: What its ``push_messages`` returned; a second reply to one of them is
+            dropped.
         deadline_s: Seconds from now; a reply that is ready by then still counts.
         clock: Measures the waiting.
     """
@@ -35,8 +36,9 @@ def receive(
         before = len(waiting)
         for message_id in tuple(waiting):
             for reply in grid.pull_messages([message_id]):
-                waiting.remove(message_id)
-                yield reply
+                if message_id in waiting:
+                    waiting.remove(message_id)
+                    yield reply
         if late:
             return
         if len(waiting) == before:

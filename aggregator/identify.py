@@ -1,13 +1,13 @@
 """Which node of a grid is which site of the contract.
 
-A hospital's node carries the name it was enrolled under. Nodes of a simulation runtime
-have none; they are asked, and the answer's id tells the name, because only that site's
-name makes that id. A site never claims a name in words.
+A hospital's node carries the name it was enrolled under; one without a name is nobody.
+Only nodes of a simulation runtime, which has no names, are asked: whoever knows the
+contract can make any site's answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from flwr.app import ArrayRecord, Message
 from flwr.serverapp import Grid
@@ -26,18 +26,41 @@ _WAIT_S = 0.1
 def identify_sites(
     grid: Grid, contract: Contract, *, clock: Clock, deadline_s: float
 ) -> dict[int, str]:
-    """Return node id to site name for every site of the contract that is there.
+    """Return node id to site name for every site of the contract that is there, by name.
 
     Waits until as many nodes are there as the contract has sites, or ``deadline_s``.
+
+    Raises:
+        RunError: Two nodes have one site's name.
+    """
+    return _by_site(_enrolled(_wait_for_nodes(grid, contract, clock, deadline_s), contract))
+
+
+def identify_simulated(
+    grid: Grid, contract: Contract, *, clock: Clock, deadline_s: float
+) -> dict[int, str]:
+    """Do as ``identify_sites`` does, and ask the nodes that have no name.
+
+    An answer's id tells the name, because that site's name went into it. That is no proof:
+    never for nodes that are not this machine's own.
 
     Raises:
         RunError: Two nodes answer for one site.
     """
     nodes = _wait_for_nodes(grid, contract, clock, deadline_s)
-    found = {number: name for number, name in nodes.items() if name in contract.sites}
+    found = _enrolled(nodes, contract)
     unnamed = [number for number, name in nodes.items() if not name]
     if unnamed:
         found |= _ask(grid, contract, unnamed, clock=clock, deadline_s=deadline_s)
+    return _by_site(found)
+
+
+def _enrolled(nodes: Mapping[int, str], contract: Contract) -> dict[int, str]:
+    return {number: name for number, name in nodes.items() if name in contract.sites}
+
+
+def _by_site(found: dict[int, str]) -> dict[int, str]:
+    """Return ``found`` in the order of the sites' names; refuse a name that is there twice."""
     _refuse_twins(found.values())
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
@@ -68,8 +91,8 @@ def _ask(
         Message(encode_request(request, ArrayRecord()), node, "query", group_id="0")
         for node in nodes
     ]
-    ids = list(grid.push_messages(messages))
-    asked = dict(zip(ids, nodes, strict=True))
+    ids = [message_id for message_id in grid.push_messages(messages) if message_id]
+    asked = {message.metadata.message_id: message.metadata.dst_node_id for message in messages}
     found: dict[int, str] = {}
     for reply in receive(grid, ids, deadline_s, clock=clock):
         name = _name_in(reply, contract)

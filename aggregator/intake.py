@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from flwr.app import Message
 
+import fedrad
 from aggregator import checkpoints
 from aggregator.setup import RunSetup
 from aggregator.spending import Spending, parse_lines
@@ -22,15 +23,18 @@ from fedrad.errors import ProtocolError
 from fedrad.parameters import Parameters
 from fedrad.protocol import checks
 from fedrad.protocol.codec import content_bytes, decode_reply
-from fedrad.protocol.messages import Block, Reply, Request, reply_id
+from fedrad.protocol.messages import SCHEMA, Block, Reason, Reply, Request, reply_id
 
 _LONGEST_DETAIL = 200  # characters of a message that a site had a part in
+_LONGEST_HEAD = 64  # characters: a SHA-256
+_LINES_A_ROUND = 16  # far more ledger lines than a site needs, dead attempts included
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One question that is out."""
 
+    node: int
     site: str
     request: Request
     since_s: float
@@ -38,7 +42,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A reply that is its site's own and says ``done``, not yet recorded."""
+    """A reply that was read, not yet recorded."""
 
     asked: Asked
     reply: Reply
@@ -51,7 +55,9 @@ class Intake:
 
     def __init__(self, setup: RunSetup, store: Store) -> None:
         self._setup, self._store = setup, store
-        self._spending = Spending(setup.task.privacy.delta)
+        plan = setup.task.federation
+        most_lines = _LINES_A_ROUND * (plan.rounds + plan.spare_rounds + 1)
+        self._spending = Spending(setup.task.privacy.delta, most_lines=most_lines)
         self._by_node: dict[int, Asked] = {}
         self._by_message: dict[str, Asked] = {}
         self.heads: dict[str, str] = {}  # site -> the last ledger head seen
@@ -59,16 +65,18 @@ class Intake:
 
     def expect(self, node: int, request: Request, site: str) -> None:
         """Note a question that is about to go out."""
-        self._by_node[node] = Asked(site, request, self._setup.clock.monotonic_s())
+        self._by_node[node] = Asked(node, site, request, self._setup.clock.monotonic_s())
 
     def sent(self, messages: Iterable[Message]) -> None:
         """Note the ids that the grid gave to the questions.
 
         The sender of an error reply is the grid, not the node: only the id tells the site.
+        A question that the grid refused has no id; its site is ``offline`` at the close.
         """
         for message in messages:
-            asked = self._by_node.pop(message.metadata.dst_node_id)
-            self._by_message[message.metadata.message_id] = asked
+            if message.metadata.message_id:
+                asked = self._by_node.pop(message.metadata.dst_node_id)
+                self._by_message[message.metadata.message_id] = asked
         self._tell()
 
     def take_update(self, message: Message, like: Parameters) -> dict[str, str]:
@@ -88,7 +96,7 @@ class Intake:
         try:
             checks.check_update(opened.reply, like, max_norm=checks.norm_ceiling(like))
         except ProtocolError as error:
-            self._refuse(asked, error, size=opened.size, spent=opened.spent)
+            self._refuse(opened, error)
             return {}
         checkpoints.write_reply(self._setup.folder, asked.request.round, asked.site, update=update)
         self._record(opened)
@@ -104,7 +112,7 @@ class Intake:
         try:
             checks.check_blocks(blocks, self._setup.task, audit_sigma=terms.audit_sigma)
         except ProtocolError as error:
-            self._refuse(asked, error, size=opened.size, spent=opened.spent)
+            self._refuse(opened, error)
             return {}
         request = asked.request
         digest = request.model_digest
@@ -132,12 +140,14 @@ class Intake:
             self._store.record_reply(self._answer(asked, "failed", reason))
             return None
         size = content_bytes(message)
+        reply = _unread(asked.request)
         try:
+            _check_sender(message, asked)
             reply = decode_reply(message)
             checks.check_identity(reply, asked.request, asked.site)
             opened = Opened(asked, reply, size, self._spend(asked, reply))
         except ProtocolError as error:
-            self._refuse(asked, error, size=size, spent=[])
+            self._refuse(Opened(asked, reply, size, []), error)
             return None
         if reply.outcome == "done":
             return opened
@@ -147,24 +157,33 @@ class Intake:
         return None
 
     def _spend(self, asked: Asked, reply: Reply) -> list[Spent]:
+        """Take in what the reply says was spent; nothing of it if any line is not agreed."""
+        setup, site = self._setup, asked.site
+        if len(reply.ledger_head) > _LONGEST_HEAD:
+            raise ProtocolError("the ledger's head is longer than a hash")
         lines = parse_lines(reply.events)
+        for line in lines:
+            checks.check_line(line, setup.task, setup.contract, site=site)
+        spent = self._spending.rows(asked.request.round, site, lines)
         if reply.ledger_head:
-            self.heads[asked.site] = reply.ledger_head
-        return self._spending.rows(asked.request.round, asked.site, lines)
+            self.heads[site] = reply.ledger_head
+        return spent
 
     def _record(self, opened: Opened, reports: Iterable[Report] = ()) -> None:
         reply = opened.reply
-        answer = self._answer(opened.asked, reply.outcome, reply.reason_code)
+        reason = _reason(reply) if reply.outcome == "failed" else reply.reason_code
+        answer = self._answer(opened.asked, reply.outcome, reason)
         answer.update_digest, answer.ledger_head = reply.update_digest, reply.ledger_head
         answer.bytes = opened.size
-        self._store.record_reply(answer, [*opened.spent, *reports])
+        also = [*opened.spent, *reports]
+        self._store.record_reply(answer, also, ledger_lines=reply.events)
 
-    def _refuse(
-        self, asked: Asked, error: ProtocolError, *, size: int, spent: Iterable[Spent]
-    ) -> None:
-        answer = self._answer(asked, "failed", "failed")
-        answer.bytes = size
-        self._store.record_reply(answer, spent)
+    def _refuse(self, opened: Opened, error: ProtocolError) -> None:
+        asked = opened.asked
+        answer = self._answer(asked, "failed", _reason(opened.reply))
+        answer.bytes = opened.size
+        lines = opened.reply.events if opened.spent else ()
+        self._store.record_reply(answer, opened.spent, ledger_lines=lines)
         detail = {"phase": asked.request.phase, "problem": str(error)[:_LONGEST_DETAIL]}
         self._store.record_event(
             "reply-refused", asked.request.round, site=asked.site, detail=detail
@@ -185,3 +204,28 @@ class Intake:
         waiting = sorted(asked.site for asked in self._by_message.values())
         phases = {asked.request.phase for asked in self._by_message.values()}
         self._setup.progress.waiting_for(min(phases, default=""), waiting)
+
+
+def _check_sender(message: Message, asked: Asked) -> None:
+    """Refuse content from another node than the one that was asked."""
+    if message.metadata.src_node_id != asked.node:
+        raise ProtocolError("the reply comes from another node than the one that was asked")
+
+
+def _unread(request: Request) -> Reply:
+    """Return what stands for a reply that could not be read."""
+    return Reply(
+        study=request.study,
+        task_hash=request.task_hash,
+        round=request.round,
+        phase=request.phase,
+        model_digest=request.model_digest,
+        reply_id="",
+        outcome="failed",
+    )
+
+
+def _reason(reply: Reply) -> Reason:
+    """Return why a reply failed, as far as the wire may say: another fedrad, or an error."""
+    same = reply.schema == SCHEMA and reply.fedrad_version in ("", fedrad.__version__)
+    return "failed" if same else "version"

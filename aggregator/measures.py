@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from aggregator.run_folder import Row, Run
 
-SMALLEST_SHOWN = 10  # counts under this are shown as "<10"
 NAMES = {
     "auroc": "AUROC",
     "sensitivity": "Sensitivity",
@@ -53,13 +52,6 @@ class Curve:
 def spoken(metric: str) -> str:
     """Return a metric's name for readers."""
     return NAMES.get(metric, metric.replace("_", " ").capitalize())
-
-
-def shown_count(n: float | None) -> str:
-    """Return a number of patients fit to be shown: ``<10`` under ten, empty if unknown."""
-    if n is None:
-        return ""
-    return f"<{SMALLEST_SHOWN}" if round(n) < SMALLEST_SHOWN else f"{round(n):,}"
 
 
 def primary(run: Run) -> str:

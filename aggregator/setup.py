@@ -20,6 +20,7 @@ from fedrad.parameters import Parameters
 from fedrad.protocol.messages import Block
 from fedrad.task import Task
 
+SIMULATIONS = ("local", "ray")  # engines whose nodes are this machine's own
 Identify = Callable[[Grid], dict[int, str]]  # node id -> site name
 OnRelease = Callable[[int, Mapping[str, tuple[Block, ...]]], Iterable[Metric]]
 # round, site -> its sums; returns the figures to record
@@ -74,7 +75,12 @@ class RunSetup:
     seed: int = 0
     engine: str = "local"
     versions: Mapping[str, str] = field(default_factory=dict)
-    identify: Identify | None = None  # absent: names of nodes, else by asking them
+    identify: Identify | None = None  # absent: names of nodes, in a simulation also by asking
     progress: Progress = field(default_factory=Silent)
     clock: Clock = field(default_factory=SystemClock)
     on_release: OnRelease = no_figures
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the sites run on this machine, so that nodes need no enrolled names."""
+        return self.engine in SIMULATIONS

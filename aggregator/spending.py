@@ -1,55 +1,83 @@
 """What the sites' ledger lines add up to, as rows for the run's database.
 
-Lines cross the wire, epsilons do not: this is where the aggregator computes its own.
+Lines cross the wire, epsilons do not: this is where the aggregator computes its own. A line
+counts once, however often replies tell it, and in the round in which it was first told; an
+attempt that died counts in full. Whether a line is what the contract agreed is
+``fedrad.protocol.checks``'s business.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aggregator.tables import Spent
 from fedrad.errors import LedgerError, ProtocolError
-from fedrad.privacy.accounting import epsilon
-from fedrad.privacy.ledger import Line, line_from, spent
+from fedrad.privacy.accounting import Event, epsilon
+from fedrad.privacy.ledger import Line, Stream, line_from, spent
 
 
 class Spending:
-    """The ledger lines of every site of one run, as far as replies carried them."""
+    """The ledger lines of every site of one run, as far as replies told them."""
 
-    def __init__(self, delta: float) -> None:
-        self._delta = delta
-        self._lines: dict[str, list[Line]] = {}
+    def __init__(self, delta: float, *, most_lines: int) -> None:
+        self._delta, self._most = delta, most_lines
+        self._lines: dict[str, dict[str, Line]] = {}  # site -> hash -> line
+        self._told: dict[tuple[str, str, str], int] = {}  # site, stream, reservation -> round
 
     def rows(self, round_number: int, site: str, lines: Iterable[Line]) -> list[Spent]:
-        """Add a reply's lines and return one row for each stream that they touch.
+        """Add lines that a reply told and return the rows that they touch.
 
-        ``epsilon`` is the stream's total after them at the task's delta; ``None`` if it is
-        infinite, as for exact releases.
+        A row is what one stream spent in one round: ``steps`` is the sum over all that was
+        first told in that round, settled as the ledger settles it, and ``epsilon`` the
+        stream's total after it at the task's delta; ``None`` if infinite, as for exact
+        releases. Writing a row again replaces it.
+
+        Args:
+            round_number: The round of the reply.
+            site: Whose ledger it is.
+            lines: Of this task; within a stream they differ in their steps only.
+
+        Raises:
+            ProtocolError: The site told more lines than its rounds can need.
         """
-        added = list(lines)
-        known = self._lines.setdefault(site, [])
-        known += [line for line in added if line not in known]
-        totals = spent(known)
-        newest = {line.stream: line for line in added}
-        return [
-            self._row(round_number, site, line, epsilon(totals[stream], self._delta))
-            for stream, line in newest.items()
-        ]
+        told = list(lines)
+        known = self._lines.get(site, {}) | {line.hash: line for line in told}
+        if len(known) > self._most:
+            raise ProtocolError(f"the site told {len(known)} ledger lines, over {self._most}")
+        self._lines[site] = known
+        for line in told:
+            self._told.setdefault((site, line.stream, line.reservation), round_number)
+        touched = {(self._round_of(site, line), line.stream) for line in told}
+        return [self._row(number, site, stream) for number, stream in sorted(touched)]
 
-    def _row(self, round_number: int, site: str, line: Line, total: float) -> Spent:
+    def _row(self, number: int, site: str, stream: Stream) -> Spent:
+        own = self._events(site, stream, lambda first_told: first_told == number)
+        so_far = self._events(site, stream, lambda first_told: first_told <= number)
+        total = epsilon(so_far, self._delta)
         return Spent(
-            round=round_number,
+            round=number,
             site=site,
-            stream=line.stream,
-            mechanism=line.mechanism,
-            sigma=line.sigma,
-            q=line.q,
-            steps=line.steps,
+            stream=stream,
+            mechanism=own[0].mechanism,
+            sigma=own[0].multiplier,
+            q=own[0].q,
+            steps=sum(event.steps for event in own),
             epsilon=total if math.isfinite(total) else None,
             delta=self._delta,
         )
+
+    def _events(
+        self, site: str, stream: Stream, counts: Callable[[int], bool]
+    ) -> tuple[Event, ...]:
+        """Return a stream's settled events whose round ``counts``."""
+        own = [line for line in self._lines[site].values() if line.stream == stream]
+        lines = [line for line in own if counts(self._round_of(site, line))]
+        return spent(sorted(lines, key=lambda line: line.seq))[stream]
+
+    def _round_of(self, site: str, line: Line) -> int:
+        return self._told[site, line.stream, line.reservation]
 
 
 def parse_lines(events: Iterable[dict[str, Any]]) -> list[Line]:

@@ -6,6 +6,8 @@ replace each other, except events, which are only ever added. Reading gives pand
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -118,16 +120,24 @@ class Store:
         with self._engine.begin() as connection:
             self._move(connection, round_number, state, **columns)
 
-    def record_reply(self, answer: Answer, also: Iterable[Table] = ()) -> None:
+    def record_reply(
+        self,
+        answer: Answer,
+        also: Iterable[Table] = (),
+        *,
+        ledger_lines: Iterable[dict[str, Any]] = (),
+    ) -> None:
         """Write one site's answer and the rows that came with it, all or none.
 
-        The reply's id is the row's key: the same answer is never counted twice.
+        The reply's id is the row's key: the same answer is never counted twice. Ledger
+        lines that the reply told are kept word for word in the history.
         """
         detail = {
             "phase": answer.phase,
             "outcome": answer.outcome,
             "reason": answer.reason_code,
             "reply_id": answer.reply_id,
+            "ledger_lines": list(ledger_lines),
         }
         line = self._event("reply", answer.round, site=answer.site, detail=detail)
         self.record([answer, line, *also])
@@ -173,6 +183,21 @@ class Store:
     def write_metrics_csv(self, path: Path) -> None:
         """Write the table ``metrics`` as ``metrics.csv``, durably."""
         durable.write_bytes(path, self.frame("metrics").to_csv(index=False).encode("utf-8"))
+
+    def write_history(self, path: Path) -> None:
+        """Write the table ``events`` durably, one JSON object a line.
+
+        Each carries the hash of the one before, as a site's own record does: SHA-256 over
+        the canonical object without ``hash``. Events are only ever added, so a later file
+        begins with the bytes of an earlier one.
+        """
+        lines, head = [], ""
+        for row in self.frame("events").to_dict("records"):
+            line = {**row, "detail": json.loads(row["detail_json"]), "prev": head}
+            del line["detail_json"]
+            head = hashlib.sha256(durable.canonical_json(line)).hexdigest()
+            lines.append(durable.canonical_json({**line, "hash": head}) + b"\n")
+        durable.write_bytes(path, b"".join(lines))
 
     def _event(
         self, kind: str, round_number: int = 0, *, site: str = "", detail: Any = None

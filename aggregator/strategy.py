@@ -26,6 +26,7 @@ from aggregator.exchange import receive
 from aggregator.intake import Intake
 from aggregator.setup import RunSetup
 from aggregator.store import Store
+from aggregator.tables import Metric
 from fedrad import parameters as tensors
 from fedrad.errors import RunError
 from fedrad.parameters import Parameters
@@ -112,7 +113,7 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         for reply in replies:
             blocks |= self._intake.take_blocks(reply)
         self._intake.close()
-        self._store.record_metric(self._setup.on_release(server_round, blocks))
+        self._record_figures(server_round, blocks)
         return MetricRecord({"sites": len(blocks)})
 
     def summary(self) -> None:
@@ -135,6 +136,32 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         self._store.record_round(number, "evaluated")
         self._evaluated = self._committed
         self._setup.progress.evaluation_done(number)
+
+    def _record_figures(self, number: int, sums: dict[str, tuple[Block, ...]]) -> None:
+        """Record a release's figures; a site whose sums allow none is set aside by name."""
+        rows, problem = self._figures(number, sums)
+        if problem:
+            sums = {site: own for site, own in sums.items() if self._stands(number, site, own)}
+            rows, problem = self._figures(number, sums)
+        if problem:
+            self._store.record_event("figures-failed", number, detail={"problem": problem})
+        self._store.record_metric(rows)
+
+    def _stands(self, number: int, site: str, blocks: tuple[Block, ...]) -> bool:
+        _, problem = self._figures(number, {site: blocks})
+        if problem:
+            detail = {"problem": problem}
+            self._store.record_event("sums-set-aside", number, site=site, detail=detail)
+        return not problem
+
+    def _figures(
+        self, number: int, sums: dict[str, tuple[Block, ...]]
+    ) -> tuple[tuple[Metric, ...], str]:
+        """Return the figures of these sums, or what kind of error stood in their way."""
+        try:
+            return tuple(self._setup.on_release(number, sums)), ""
+        except Exception as error:  # noqa: BLE001  # sums from elsewhere must not end a training
+            return (), type(error).__name__
 
     def _messages(
         self, phase: Phase, number: int, arrays: ArrayRecord, nodes: dict[int, str]

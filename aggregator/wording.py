@@ -13,8 +13,9 @@ from typing import Any
 
 from aggregator.comparison import Comparison
 from aggregator.figures import signed
-from aggregator.measures import shown_count, spoken
+from aggregator.measures import spoken
 from aggregator.run_folder import Row, Run, spoken_label
+from fedrad.metrics.metric import shown_count
 from fedrad.settings import as_table
 from fedrad.task import Task
 
@@ -197,7 +198,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "duration": duration,
     "moment": moment,
     "epsilon": spent_epsilon,
-    "count": shown_count,
+    "count": lambda value: "" if value is None else shown_count(value),
     "spoken_label": spoken_label,
     "small": small,
     "css_string": css_string,

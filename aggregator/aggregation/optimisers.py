@@ -7,14 +7,13 @@ must be remembered between rounds are the moments, plain tensors that a checkpoi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fedrad import parameters as tensors
-from fedrad.errors import RunError
 from fedrad.parameters import Parameters
 from fedrad.task import ServerStrategy
 
@@ -34,10 +33,7 @@ class ServerOptimiser(Protocol):
         """
 
     def moments(self) -> Parameters:
-        """Return what must survive a restart; empty if nothing must."""
-
-    def restore(self, moments: Parameters) -> None:
-        """Go on from what ``moments`` returned."""
+        """Return what a checkpoint holds beside the model; empty if nothing."""
 
 
 def server_optimiser(strategy: ServerStrategy) -> ServerOptimiser:
@@ -73,15 +69,6 @@ class FedAvg:
     def moments(self) -> Parameters:
         """Return nothing: there is nothing to remember."""
         return {}
-
-    def restore(self, moments: Parameters) -> None:
-        """Take the moments of a run that had none.
-
-        Raises:
-            RunError: There are moments: the checkpoint is another optimiser's.
-        """
-        if moments:
-            raise RunError("the checkpoint holds moments, but this optimiser has none")
 
     def _move(self, delta: _Floats, old: _Floats) -> None:
         delta *= self._rate
@@ -122,11 +109,6 @@ class FedAdam:
         first = {_FIRST + name: tensor for name, tensor in self._first.items()}
         return first | {_SECOND + name: tensor for name, tensor in self._second.items()}
 
-    def restore(self, moments: Parameters) -> None:
-        """Go on from what ``moments`` returned."""
-        self._first = _behind(_FIRST, moments)
-        self._second = _behind(_SECOND, moments)
-
     def _move(self, delta: _Floats, old: _Floats, first: _Floats, second: _Floats) -> None:
         use = self._settings
         first *= use.beta_1
@@ -151,11 +133,3 @@ def _pieces(*tensors_: _Floats) -> Iterator[tuple[_Floats, ...]]:
     flat = [tensor.reshape(-1) for tensor in tensors_]
     for start in range(0, flat[0].size, _PIECE):
         yield tuple(tensor[start : start + _PIECE] for tensor in flat)
-
-
-def _behind(prefix: str, moments: Mapping[str, _Floats]) -> Parameters:
-    return {
-        name.removeprefix(prefix): np.array(tensor)
-        for name, tensor in moments.items()
-        if name.startswith(prefix)
-    }

@@ -31,6 +31,14 @@ class Shelf:
         return [Message(RecordDict(), reply_to=question)]
 
 
+class Echo(Shelf):
+    """A grid that hands every reply over twice."""
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """Return what is ready, doubled."""
+        return super().pull_messages(message_ids) * 2
+
+
 class Ticking:
     """A clock that only sleep moves."""
 
@@ -56,6 +64,10 @@ def test_replies_come_in_the_order_in_which_they_are_ready() -> None:
 
 def test_a_reply_that_is_ready_at_the_deadline_counts_and_a_later_one_does_not() -> None:
     assert ids(Shelf({"a": 3, "b": 9}), 3.0) == ["a"]
+
+
+def test_a_second_reply_to_one_question_is_dropped() -> None:
+    assert ids(Echo({"a": 0, "b": 1}), 60.0) == ["a", "b"]
 
 
 def test_nobody_is_asked_again_after_its_reply() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny_federation import SITES, TinySites, tiny_contract, tiny_task
 
-from aggregator.identify import identify_sites
+from aggregator.identify import identify_simulated, identify_sites
 from fedrad import flower
 from fedrad.clock import SystemClock
 from fedrad.contract import Contract
@@ -28,8 +28,16 @@ def contract() -> Contract:
 
 
 def found(grid: LocalGrid, contract: Contract) -> list[str]:
-    nodes = identify_sites(grid, contract, clock=SystemClock(), deadline_s=5.0)
+    nodes = identify_simulated(grid, contract, clock=SystemClock(), deadline_s=5.0)
     return [nodes[node] for node in sorted(nodes)]
+
+
+def test_outside_a_simulation_a_node_without_a_name_is_nobody(contract: Contract) -> None:
+    """Whoever knows the contract can make the answer of any site."""
+    for kind, expected in ((Nameless, set()), (LocalGrid, set(SITES))):
+        grid = kind(SITES, Inline(SITES, TinySites()))
+        nodes = identify_sites(grid, contract, clock=SystemClock(), deadline_s=0.1)
+        assert set(nodes.values()) == expected
 
 
 def test_names_of_nodes_are_enough(contract: Contract) -> None:

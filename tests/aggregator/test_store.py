@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sqlite3
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from aggregator.store import Store, report_rows, table_names
 from aggregator.tables import Answer, Metric, Run, Spent
+from fedrad.durable import canonical_json
 from fedrad.errors import DamagedStateError, RunError
 from fedrad.protocol.messages import Block
 
@@ -108,6 +111,24 @@ def test_an_answer_its_sums_and_its_spending_are_written_together_or_not_at_all(
     assert store.frame("reports").empty
     store.record_reply(an_answer(), rows)
     assert store.frame("reports")["value"].isna().tolist() == [False, True]
+
+
+def test_the_history_file_is_chained_and_only_grows(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    store.record_event("first", 1, site="east", detail={"a": 1})
+    store.record_event("second")
+    store.write_history(path)
+    before = path.read_bytes()
+    store.record_event("third")
+    store.write_history(path)
+    assert path.read_bytes().startswith(before)
+    lines = [json.loads(text) for text in path.read_text("utf-8").splitlines()]
+    assert [line["kind"] for line in lines] == ["first", "second", "third"]
+    assert lines[0]["detail"] == {"a": 1}
+    for line, prev in zip(lines, ["", *(line["hash"] for line in lines)], strict=False):
+        assert line["prev"] == prev
+        bare = {name: value for name, value in line.items() if name != "hash"}
+        assert line["hash"] == hashlib.sha256(canonical_json(bare)).hexdigest()
 
 
 def test_a_round_goes_forward_and_its_history_is_kept(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 from collections.abc import Collection
 from dataclasses import replace
@@ -10,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from flwr.app import Context, Message
 from tiny_federation import (
     PATIENTS,
     SITES,
     Fault,
     TinySites,
+    charge_line,
     initial_model,
     target,
     tiny_contract,
@@ -24,12 +27,15 @@ from tiny_federation import (
 
 from aggregator.app import server_app
 from aggregator.checkpoints import latest_round, read_round
+from aggregator.release import figures_of
 from aggregator.setup import RunSetup, Silent
 from aggregator.store import Store
 from aggregator.tables import Metric
 from fedrad.clock import SystemClock
 from fedrad.errors import RunError
 from fedrad.parameters import digest
+from fedrad.protocol.codec import decode_reply, decode_request, encode_reply
+from fedrad.protocol.messages import Block
 from simulations.engines import run_local
 
 
@@ -74,6 +80,8 @@ def test_a_finished_run_leaves_its_history(tmp_path: Path) -> None:
     assert table(setup, "sites")["label"].tolist() == ["A", "B", "C", "D"]
     assert set(table(setup, "reports")["round"]) == {2, 3}
     assert (tmp_path / "metrics.csv").is_file()
+    history = (tmp_path / "audit.jsonl").read_text("utf-8").splitlines()
+    assert len(history) == len(table(setup, "events"))
 
 
 @pytest.mark.parametrize(
@@ -85,6 +93,12 @@ def test_a_finished_run_leaves_its_history(tmp_path: Path) -> None:
         ("shape", ("failed", "failed")),
         ("digest", ("failed", "failed")),
         ("foreign", ("failed", "failed")),
+        ("many-steps", ("failed", "failed")),
+        ("million-steps", ("failed", "failed")),
+        ("other-task", ("failed", "failed")),
+        ("long-head", ("failed", "failed")),
+        ("schema", ("failed", "version")),
+        ("newer-failed", ("failed", "version")),
         ("declined", ("refused", "declined")),
         ("not-ready", ("abstained", "not-ready")),
     ],
@@ -99,6 +113,69 @@ def test_whatever_one_site_does_is_recorded_and_the_others_go_on(
     assert sorted(state.accepted) == ["east", "north", "south"]
     assert np.isfinite(model["a"]).all()
     assert table(setup, "runs")["status"].tolist() == ["done"]
+
+
+def test_a_ledger_line_that_was_told_is_a_row_and_stays_word_for_word_in_the_history(
+    tmp_path: Path,
+) -> None:
+    setup = tiny_setup(tmp_path)
+    run(setup, Fault("west", "agreed-line"))
+    row = table(setup, "privacy").iloc[0]
+    assert (len(table(setup, "privacy")), row["round"], row["steps"]) == (1, 1, 1)
+    told = charge_line(setup.contract.task_hash)
+    lines = [json.loads(text) for text in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert [told] * 3 == [line for at in lines for line in at["detail"].get("ledger_lines", ())]
+
+
+@pytest.mark.parametrize("kind", ["no-blocks", "half-blocks", "big-sums"])
+def test_sums_that_cannot_be_an_evaluation_are_refused_and_the_others_measured(
+    tmp_path: Path, kind: str
+) -> None:
+    task = tiny_task()
+    setup = tiny_setup(tmp_path, task, on_release=figures_of(task, seed=1))
+    run(setup, Fault("west", kind, phase="evaluate", round=2))
+    assert outcome(setup, "west", "evaluate") == [("failed", "failed"), ("done", "")]
+    refused = table(setup, "events").query("kind == 'reply-refused'")
+    assert refused[["round", "site"]].to_numpy().tolist() == [[2, "west"]]
+    measured = table(setup, "metrics").query("round == 2")["site"]
+    assert set(measured) == {"east", "north", "south", "*", "macro", "worst"}
+
+
+def test_a_site_whose_sums_break_the_figures_is_set_aside_and_the_others_measured(
+    tmp_path: Path,
+) -> None:
+    task = tiny_task(rounds=2)
+    figures = figures_of(task, seed=1)
+
+    def delicate(number: int, sums: dict[str, tuple[Block, ...]]) -> list[Metric]:
+        if "west" in sums:
+            raise OverflowError(34)
+        return list(figures(number, sums))
+
+    setup = tiny_setup(tmp_path, task, on_release=delicate)
+    run(setup)
+    aside = table(setup, "events").query("kind == 'sums-set-aside'").iloc[0]
+    assert (aside["site"], aside["detail_json"]) == ("west", '{"problem":"OverflowError"}')
+    measured = set(table(setup, "metrics")["site"])
+    assert measured == {"east", "north", "south", "*", "macro", "worst"}
+
+
+def test_figures_that_fail_for_everybody_are_noted_and_the_run_goes_on(tmp_path: Path) -> None:
+    def broken(_: int, __: dict[str, tuple[Block, ...]]) -> list[Metric]:
+        raise MemoryError
+
+    setup = tiny_setup(tmp_path, on_release=broken)
+    run(setup)
+    assert table(setup, "runs")["status"].tolist() == ["done"]
+    assert set(table(setup, "events").query("kind == 'figures-failed'")["round"]) == {2, 3}
+
+
+def test_each_site_is_asked_with_the_ledger_head_that_it_told_last(tmp_path: Path) -> None:
+    """The anchor: a site answers with every line since."""
+    setup = tiny_setup(tmp_path)
+    run_local(server_app(setup), SITES, Heads(), workers=0)
+    told = table(setup, "replies").query("site == 'west'").set_index("reply_id")["ledger_head"]
+    assert sorted(told) == ["", "1", "11", "111", "1111"]
 
 
 def test_an_exception_at_a_site_leaves_no_word_of_its_text_in_the_run(tmp_path: Path) -> None:
@@ -250,6 +327,21 @@ def test_the_model_does_not_depend_on_who_answers_first(tmp_path: Path) -> None:
 def test_round_zero_holds_the_model_that_training_started_from(tmp_path: Path) -> None:
     run(tiny_setup(tmp_path))
     assert digest(read_round(tmp_path, 0)[1]) == digest(initial_model())
+
+
+class Heads(TinySites):
+    """Sites whose ledger's head is the one they were asked with and one more digit.
+
+    The first answer has none.
+    """
+
+    def answer(self, message: Message, context: Context) -> Message:
+        """Answer honestly, with a head."""
+        reply = decode_reply(super().answer(message, context))
+        request, _ = decode_request(message)
+        first = request.round == 1
+        head = "" if first else request.ledger_head + "1"
+        return encode_reply(replace(reply, ledger_head=head), message)
 
 
 class Hasty:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from flwr.clientapp import ClientApp
 from aggregator.setup import RunSetup
 from fedrad.contract import Contract, SiteTerms
 from fedrad.parameters import Parameters, digest
+from fedrad.privacy.accounting import Event
+from fedrad.privacy.ledger import Chain, Charge, as_table, sealed
 from fedrad.protocol.codec import decode_request, encode_reply
 from fedrad.protocol.messages import Block, Reply, Request, reply_id
 from fedrad.task import Task, parse_task, task_hash
@@ -163,14 +166,44 @@ def misbehave(kind: str, reply: Reply) -> Reply:
     if kind in ("budget", "declined", "not-ready"):
         outcome = "abstained" if kind == "not-ready" else "refused"
         return replace(reply, outcome=outcome, reason_code=kind, update={}, update_digest="")
-    if kind == "foreign":
-        return replace(reply, reply_id="0" * 64)
-    if kind == "digest":
-        return replace(reply, update_digest="f" * 64)
+    if kind in _STRANGE:
+        return replace(reply, **_STRANGE[kind](reply))
     update = reply.update | {"a": _SPOILED[kind](reply.update["a"])}
     return replace(reply, update=update, update_digest=digest(update))
 
 
+def charge_line(task_hash: str, **changed: object) -> dict[str, object]:
+    """Return the ledger line of west's round of a tiny task, with fields changed."""
+    event = Event(mechanism="exact", sigma=0.0, q=4 / PATIENTS["west"], steps=1)
+    charge = Charge(
+        reservation="a" * 64,
+        stream="train",
+        task_hash=task_hash,
+        event=event,
+        patients_agreed=PATIENTS["west"],
+    )
+    line = Chain().charge_line("reserve", charge, time="2026-01-01")
+    return as_table(sealed(replace(line, **changed)))
+
+
+_STRANGE: dict[str, Callable[[Reply], dict[str, object]]] = {
+    "foreign": lambda _: {"reply_id": "0" * 64},
+    "digest": lambda _: {"update_digest": "f" * 64},
+    "schema": lambda _: {"schema": 2},
+    "newer-failed": lambda _: {
+        "fedrad_version": "9.9.9",
+        "outcome": "failed",
+        "reason_code": "failed",
+    },
+    "long-head": lambda _: {"ledger_head": "h" * 10_000},
+    "no-blocks": lambda _: {"blocks": ()},
+    "half-blocks": lambda reply: {"blocks": reply.blocks[:2]},
+    "big-sums": lambda reply: {"blocks": (_block("n", [1e25]), *reply.blocks[1:])},
+    "agreed-line": lambda reply: {"events": (charge_line(reply.task_hash),)},
+    "many-steps": lambda reply: {"events": (charge_line(reply.task_hash, steps=10**30),)},
+    "million-steps": lambda reply: {"events": (charge_line(reply.task_hash, steps=10**6),)},
+    "other-task": lambda _: {"events": (charge_line("f" * 64),)},
+}
 _SPOILED = {
     "nan": lambda tensor: np.full_like(tensor, np.nan),
     "huge": lambda tensor: np.full_like(tensor, 1e30),

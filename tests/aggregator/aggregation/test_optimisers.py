@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aggregator.aggregation.optimisers import server_optimiser
-from fedrad.errors import ParametersError, RunError
+from fedrad.errors import ParametersError
 from fedrad.parameters import Parameters, digest
 from fedrad.task import ServerStrategy
 
@@ -54,25 +54,11 @@ def test_dtypes_survive_and_the_model_is_left_alone(strategy: ServerStrategy) ->
     assert digest(before) == digest(model())
 
 
-def test_fedadam_goes_on_from_saved_moments_as_if_never_stopped() -> None:
-    steady, stopped = server_optimiser(ADAM), server_optimiser(ADAM)
-    one = steady.step(model(), update(0))
-    stopped.step(model(), update(0))
-    again = server_optimiser(ADAM)
-    again.restore(stopped.moments())
-    assert digest(again.step(one, update(1))) == digest(steady.step(one, update(1)))
-
-
 def test_an_update_in_any_memory_layout_is_taken_in_full() -> None:
     turned = {"a": np.asfortranarray(update(0)["a"]), "b": update(0)["b"]}
     turned["a"].flags.writeable = False
     stepped = server_optimiser(ServerStrategy()).step(model(), turned)
     np.testing.assert_allclose(stepped["a"], model()["a"] + update(0)["a"], rtol=1e-6)
-
-
-def test_moments_of_another_optimiser_are_refused() -> None:
-    with pytest.raises(RunError, match="this optimiser has none"):
-        server_optimiser(ServerStrategy()).restore({"m:a": np.zeros(2)})
 
 
 def test_an_update_that_does_not_fit_is_refused() -> None:
