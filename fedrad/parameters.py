@@ -81,11 +81,6 @@ def subtract(
     return {name: np.asarray(left[name] - right[name]) for name in left}
 
 
-def add(left: Mapping[str, npt.NDArray[Any]], right: Mapping[str, npt.NDArray[Any]]) -> Parameters:
-    """Return ``left + right`` tensor by tensor, in the dtype of ``left``."""
-    return {name: (left[name] + right[name]).astype(left[name].dtype, copy=False) for name in left}
-
-
 def joint_norm(parameters: Mapping[str, npt.NDArray[Any]]) -> float:
     """Return the L2 norm over all tensors together, summed in float64."""
     squares = (float(np.square(t, dtype=np.float64).sum()) for t in parameters.values())

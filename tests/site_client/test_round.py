@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+import torch
 from tiny_study import EXACT, SITES, TinyStudy, copy_study, sign_study, tiny_task
 
 from fedrad.parameters import digest
@@ -406,6 +407,16 @@ def test_what_cannot_be_afforded_is_refused_before_the_archive_is_read(
     shutil.rmtree(study.archive())
     assert study.answer().reason_code == "budget"
     assert "0 more steps would fit" in last_note(study)["sentence"]
+
+
+def test_a_site_uses_as_many_threads_as_its_hospital_allows(study: TinyStudy) -> None:
+    path = study.home() / "site.toml"
+    path.write_text(path.read_text() + "\n[resources]\nthreads = 2\n")
+    try:
+        study.site().answer(study.ask("query"), {})
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_in_a_hospital_no_two_runs_have_the_same_noise(hospitals: Path, tmp_path: Path) -> None:
