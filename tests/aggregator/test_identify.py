@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
-from tiny_federation import SITES, TinySites, tiny_contract, tiny_task
+from contextlib import suppress
+from pathlib import Path
 
+import pytest
+from tiny_federation import SITES, TinySites, tiny_contract, tiny_setup, tiny_task
+
+from aggregator.app import server_app
 from aggregator.identify import identify_simulated, identify_sites
+from aggregator.store import Store
 from fedrad import flower
 from fedrad.clock import SystemClock
 from fedrad.contract import Contract
 from fedrad.errors import RunError
+from simulations.engines import server_context
 from simulations.grid import LocalGrid
 from simulations.pool import Inline
 
@@ -38,6 +44,18 @@ def test_outside_a_simulation_a_node_without_a_name_is_nobody(contract: Contract
         grid = kind(SITES, Inline(SITES, TinySites()))
         nodes = identify_sites(grid, contract, clock=SystemClock(), deadline_s=0.1)
         assert set(nodes.values()) == expected
+
+
+@pytest.mark.parametrize(("engine", "there"), [("superlink", 0), ("ray", 4)])
+def test_a_run_asks_nameless_nodes_only_on_the_engine_of_a_simulation(
+    tmp_path: Path, engine: str, there: int
+) -> None:
+    setup = tiny_setup(tmp_path, tiny_task(rounds=1, deadline_s=0.5), engine=engine)
+    grid = Nameless(SITES, Inline(SITES, TinySites()))
+    with suppress(RunError):
+        server_app(setup)(grid, server_context(grid.run.run_id))
+    with Store(tmp_path / "run.sqlite") as store:
+        assert (store.frame("sites")["status"] == "joined").sum() == there
 
 
 def test_names_of_nodes_are_enough(contract: Contract) -> None:
