@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -152,27 +153,39 @@ def requests_to(grid: LocalGrid) -> list:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not RAY and "FEDRAD_REQUIRE_REAL" not in os.environ, reason="missing: ray is not installed"
-)
-def test_ray_and_the_local_engine_give_the_same_model_and_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(tiny_federation.__file__).parent))
-    task = tiny_task(rounds=2)
-    seen: dict[str, set[tuple[str, str, int]]] = {"local": set(), "ray": set()}
-    models = {}
-    for name, engine, workers in (("local", run_local, 0), ("ray", run_ray, 2)):
-        setup = tiny_setup(tmp_path / name, task)
-
-        def note(site: str, phase: str, number: int, _: bytes, name: str = name) -> None:
-            seen[name].add((site, phase, number))
-
-        engine(server_app(setup), SITES, TinySites(), workers=workers, observer=note)
-        models[name] = read_round(setup.folder, 2)[1]
-    for tensor, other in zip(models["local"].values(), models["ray"].values(), strict=True):
+@pytest.mark.skipif(not RAY, reason="missing: ray is not installed")
+def test_ray_and_the_local_engine_give_the_same_model_and_the_same_bytes(tmp_path: Path) -> None:
+    seen: set[tuple[str, str, int]] = set()
+    run_local(
+        server_app(tiny_setup(tmp_path / "local", tiny_task(rounds=2))),
+        SITES,
+        TinySites(),
+        workers=0,
+        observer=lambda site, phase, number, _: seen.add((site, phase, number)),
+    )
+    on_ray = run_ray_alone(tmp_path / "ray")
+    models = [read_round(tmp_path / name, 2)[1] for name in ("local", "ray")]
+    for tensor, other in zip(models[0].values(), models[1].values(), strict=True):
         np.testing.assert_allclose(tensor, other, atol=1e-6)
-    assert seen["local"] == {fact for fact in seen["ray"] if fact[1] != "query"}
+    assert seen == {fact for fact in on_ray if fact[1] != "query"}
+
+
+def run_ray_alone(folder: Path) -> set[tuple[str, str, int]]:
+    """Run Ray in a network namespace without any other address than loopback."""
+    folder.mkdir()
+    alone = ["unshare", "--user", "--map-root-user", "--net"]
+    script = Path(__file__).with_name("ray_alone.py")
+    paths = os.pathsep.join([str(Path(tiny_federation.__file__).parent), str(Path.cwd())])
+    done = subprocess.run(
+        [*alone, sys.executable, str(script), str(folder)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return {tuple(fact) for fact in json.loads((folder / "seen.json").read_text())}
 
 
 def test_without_ray_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
