@@ -57,7 +57,7 @@ def _refusals(run: Path, contract: Contract) -> Iterator[Fact]:
             first = training[0]
             yield Fact(
                 key=f"refusal {site}",
-                text=f"In round {first['round']} {first['sentence']}.",
+                text=f"In round {first['round']} {first['sentence'].rstrip('.')}.",
                 command=f"grep declined {home_of(run, site) / audit.NAME}",
             )
 

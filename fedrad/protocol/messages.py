@@ -69,7 +69,7 @@ class Reply:
     update_digest: str = ""
     blocks: tuple[Block, ...] = ()  # evaluate
     steps: int = 0  # local steps taken
-    events: tuple[dict[str, Any], ...] = ()  # ledger lines of this reply
+    events: tuple[dict[str, Any], ...] = ()  # ledger lines of the task after the request's anchor
     ledger_head: str = ""
     fedrad_version: str = ""
 
