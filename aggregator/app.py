@@ -28,7 +28,6 @@ from fedrad.errors import FedradError, RunError
 from fedrad.protocol.codec import encode_arrays
 from fedrad.task import task_hash, write_task
 
-__all__ = ["DATABASE", "server_app"]
 _PACKAGES = ("fedrad", "flwr", "torch", "monai", "numpy", "dp-accounting")
 
 

@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 from flwr.app import Context
 
 from aggregator import checkpoints
-from aggregator.app import DATABASE, server_app
+from aggregator.app import server_app
 from aggregator.comparison import read_comparison, write_comparison
 from aggregator.planning import plan_contract
 from aggregator.release import figures_of
 from aggregator.report import write_report
+from aggregator.run_folder import DATABASE
 from aggregator.setup import RunSetup
 from aggregator.store import Store
 from fedrad import durable

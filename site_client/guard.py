@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from fedrad.contract import SiteTerms
 from fedrad.errors import BudgetExceededError, LostLinesError, NotReadyError, PrivacyError
-from fedrad.privacy.accounting import Event, site_epsilon
+from fedrad.privacy.accounting import site_epsilon
 from fedrad.privacy.ledger import Charge, Line, reply_of, spent
 from fedrad.task import Task
 from site_client.settings import SiteSettings
@@ -34,28 +33,6 @@ class Ask:
         """Return the lines of this task, revisions of it included."""
         hashes = self.revisions | {self.charge.task_hash}
         return [line for line in lines if line.task_hash in hashes]
-
-
-def train_event(task: Task, terms: SiteTerms, sampling_rate: float) -> Event:
-    """Return what one round of local training spends: all its steps."""
-    private = task.privacy.enabled
-    return Event(
-        mechanism="subsampled-gaussian" if private and terms.train_sigma > 0 else "exact",
-        sigma=terms.train_sigma if private else 0.0,
-        q=sampling_rate,
-        steps=task.training.steps,
-    )
-
-
-def audit_event(task: Task, terms: SiteTerms) -> Event:
-    """Return what one site report spends: one joint Gaussian, or everything if exact."""
-    private = not task.exact and terms.audit_sigma > 0
-    return Event(
-        mechanism="gaussian" if private else "exact",
-        sigma=terms.audit_sigma if private else 0.0,
-        q=1.0,
-        steps=1,
-    )
 
 
 def check_round(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> None:

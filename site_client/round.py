@@ -143,8 +143,7 @@ class Site:
 
     def _train(self, duty: Duty, reply: Reply) -> Reply:
         module = self._module(duty)
-        event = guard.train_event(duty.task, duty.terms, duty.sampling_rate)
-        source = self._paid(duty, duty.charge(reply.reply_id, "train", event))
+        source = self._paid(duty, duty.charge(reply.reply_id, "train"))
         trained = train_round(
             module,
             source,
@@ -162,7 +161,7 @@ class Site:
 
     def _evaluate(self, duty: Duty, reply: Reply) -> Reply:
         module = self._module(duty)
-        charge = duty.charge(reply.reply_id, "audit", guard.audit_event(duty.task, duty.terms))
+        charge = duty.charge(reply.reply_id, "audit")
         source = self._paid(duty, charge)
         blocks = measure_split(module, source, duty.task)
         if charge.exact:

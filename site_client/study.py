@@ -17,9 +17,8 @@ from fedrad import durable
 from fedrad.contract import Contract, SiteTerms, read_contract
 from fedrad.errors import ContractChangedError, DamagedStateError, DeclinedError
 from fedrad.parameters import Parameters, refuse_non_finite
-from fedrad.privacy.accounting import Event
 from fedrad.privacy.ledger import Charge, Stream
-from fedrad.protocol.checks import check_request
+from fedrad.protocol.checks import agreed_event, check_request
 from fedrad.protocol.messages import Request
 from fedrad.task import Task, read_task, task_hash
 from site_client import home as site_home
@@ -54,8 +53,9 @@ class Duty:
         expected = self.task.training.expected_batch_patients
         return self.contract.expected_batch(self.settings.site.name, expected)
 
-    def charge(self, reply_id: str, stream: Stream, event: Event) -> Charge:
-        """Return what answering would spend."""
+    def charge(self, reply_id: str, stream: Stream) -> Charge:
+        """Return what answering would spend: what the contract says of the stream."""
+        event = agreed_event(stream, self.task, self.contract, self.settings.site.name)
         return Charge(
             reservation=reply_id,
             stream=stream,

@@ -19,13 +19,11 @@ from fedrad.privacy.ledger import Charge, spent
 from fedrad.task import Task, parse_task
 from site_client.guard import (
     Ask,
-    audit_event,
     check_anchor,
     check_patients,
     check_round,
     room,
     steps_that_fit,
-    train_event,
 )
 from site_client.journal import Journal
 from site_client.settings import (
@@ -248,12 +246,3 @@ def test_a_simulation_may_run_what_is_not_private_beside_what_is(tmp_path: Path)
     with pytest.raises(BudgetExceededError, match="epsilon to inf"):
         check_round(hospital(), audit("a3"), book.lines())
     assert steps_that_fit(hospital(), free, book.lines()) == 0
-
-
-def test_events_say_what_the_terms_say() -> None:
-    assert train_event(TASK, TERMS, 0.1) == train().charge.event
-    assert audit_event(TASK, TERMS) == audit("a1").charge.event
-    not_private = make_task(enabled=False)
-    assert train_event(not_private, TERMS, 0.1).mechanism == "exact"
-    assert train_event(TASK, replace(TERMS, train_sigma=0.0), 0.1).mechanism == "exact"
-    assert audit_event(TASK, replace(TERMS, audit_sigma=0.0)).mechanism == "exact"

@@ -249,3 +249,18 @@ def test_a_release_is_one_step_and_a_changed_line_is_refused() -> None:
         checks.check_line(a_line("audit", steps=2), TASK, CONTRACT, site="north")
     with pytest.raises(ProtocolError, match="hash is not that of its content"):
         checks.check_line(replace(a_line(), seq=7), TASK, CONTRACT, site="north")
+
+
+def test_what_a_charge_costs_is_what_the_contract_says() -> None:
+    site, terms = next(iter(CONTRACT.sites.items()))
+    train = checks.agreed_event("train", TASK, CONTRACT, site)
+    assert (train.mechanism, train.sigma) == ("subsampled-gaussian", terms.train_sigma)
+    assert (train.steps, train.q) == (
+        TASK.training.steps,
+        CONTRACT.sampling_rate(site, TASK.training.expected_batch_patients),
+    )
+    audit = checks.agreed_event("audit", TASK, CONTRACT, site)
+    assert (audit.mechanism, audit.sigma, audit.q) == ("gaussian", terms.audit_sigma, 1.0)
+    free = replace(CONTRACT, sites={site: replace(terms, train_sigma=0.0, audit_sigma=0.0)})
+    for stream in ("train", "audit"):
+        assert checks.agreed_event(stream, TASK, free, site).mechanism == "exact"
