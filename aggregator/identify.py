@@ -21,6 +21,7 @@ from fedrad.protocol.codec import decode_reply, encode_request
 from fedrad.protocol.messages import Request
 
 _WAIT_S = 0.1
+_TRIES = 4
 
 
 def identify_sites(
@@ -77,6 +78,20 @@ def _wait_for_nodes(
 
 
 def _ask(
+    grid: Grid, contract: Contract, nodes: Iterable[int], *, clock: Clock, deadline_s: float
+) -> dict[int, str]:
+    """Ask every node who it is; a node that says nothing is asked again. It costs nothing."""
+    found: dict[int, str] = {}
+    missing = list(nodes)
+    for _ in range(_TRIES):
+        found |= _ask_once(grid, contract, missing, clock=clock, deadline_s=deadline_s / _TRIES)
+        missing = [node for node in missing if node not in found]
+        if not missing:
+            break
+    return found
+
+
+def _ask_once(
     grid: Grid, contract: Contract, nodes: Iterable[int], *, clock: Clock, deadline_s: float
 ) -> dict[int, str]:
     request = Request(

@@ -106,11 +106,20 @@ def test_leaks_says_no_where_an_identifier_is_in_the_bytes(tmp_path: Path) -> No
     assert json.loads(done.stdout)["east"]["found"] == 1
 
 
+def heed_interrupts() -> None:
+    """Let Ctrl-C reach a child even where the tests run in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(out: Path) -> subprocess.Popen[str]:
     """Start a run of many rounds and return once its second round has begun."""
     words = options(out, "--rounds", "200", "--set", "privacy.audit_releases=50")
     process = subprocess.Popen(
-        [*program("fedrad-sim"), *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*program("fedrad-sim"), *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     end = time.monotonic() + 90
     while not (out / "rounds" / "0002").exists():

@@ -13,6 +13,7 @@ from aggregator import checkpoints
 from aggregator.store import Store
 from fedrad.parameters import Parameters, digest
 from simulations.arms import Study, train_alone, train_federated, train_pooled
+from simulations.premises import sign
 from site_client.dataset import load_split
 from site_client.training.source import PatientSource
 
@@ -80,11 +81,13 @@ def test_identical_sites_federate_to_what_one_of_them_would_reach_alone(
     assert_close(federated, train_alone(arms_of(study), "east", one, rate=0.2))
 
 
-def test_a_large_site_counts_by_its_capped_share(exact_study: TinyStudy, tmp_path: Path) -> None:
-    terms = exact_study.contract.sites
+def test_a_large_site_counts_by_its_capped_share(hospitals: Path, tmp_path: Path) -> None:
+    study = copy_study(hospitals, tmp_path / "run", *EXACT)
+    terms = study.contract.sites
     large = terms | {"east": replace(terms["east"], patients_agreed=200)}
-    study = replace(exact_study, contract=replace(exact_study.contract, sites=large))
-    model = federate(study, tmp_path / "out", workers=0)
+    contract = replace(study.contract, sites=large)
+    sign(study.run, study.task, contract)
+    model = federate(replace(study, contract=contract), tmp_path / "out", workers=0)
     with Store(tmp_path / "out" / "run.sqlite") as store:
         replies = store.frame("replies").query("phase == 'train' and round == 2")
     shares = dict(zip(replies["site"], replies["weight"], strict=True))

@@ -77,6 +77,11 @@ def test_workers_are_gone_when_the_run_is_over() -> None:
             os.kill(pid, 0)
 
 
+def heed_interrupts() -> None:
+    """Let Ctrl-C reach a child even where the tests run in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_in_the_middle_of_a_round_ends_everything_soon(tmp_path: Path) -> None:
     """A real program, a real signal to its whole group, as a terminal sends it."""
     program = """
@@ -95,7 +100,9 @@ run_local(server_app(tiny_setup(Path(sys.argv[2]))), SITES, TinySites(train_s=60
         str(Path(tiny_federation.__file__).parent),
         str(tmp_path),
     ]
-    process = subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        arguments, start_new_session=True, preexec_fn=heed_interrupts, stderr=subprocess.PIPE
+    )
     with Store(tmp_path / "run.sqlite") as store:
         wait_for(lambda: "asked" in set(store.frame("events")["kind"]))
         os.killpg(process.pid, signal.SIGINT)
