@@ -43,11 +43,11 @@ class Stopwatch:
 
     def identify(self, grid: Any, contract: Any) -> dict[int, str]:
         """Find the sites; on Ray this sends the first messages."""
-        from aggregator.identify import identify_sites
+        from aggregator.identify import identify_simulated
         from fedrad.clock import SystemClock
 
         self.sent = time.perf_counter()
-        return identify_sites(grid, contract, clock=SystemClock(), deadline_s=120.0)
+        return identify_simulated(grid, contract, clock=SystemClock(), deadline_s=120.0)
 
     def waiting_for(self, phase: str, sites: Collection[str]) -> None:
         """Do nothing."""
