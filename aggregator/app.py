@@ -25,6 +25,7 @@ from fedrad import durable
 from fedrad.clock import stamp
 from fedrad.contract import write_contract
 from fedrad.errors import FedradError, RunError
+from fedrad.parameters import digest
 from fedrad.protocol.codec import encode_arrays
 from fedrad.task import task_hash, write_task
 
@@ -85,6 +86,9 @@ def _open_run(setup: RunSetup, store: Store) -> None:
         raise RunError(f"{setup.folder} already holds a run; choose another folder for this one")
     if setup.contract.task_hash != task_hash(setup.task):
         raise RunError("the contract is for another task than the one given")
+    starting = setup.contract.starting
+    if starting is not None and starting.model != digest(setup.initial):
+        raise RunError("the contract pins other starting weights than the ones given")
     write_task(setup.folder / "task.toml", setup.task)
     write_contract(setup.folder / "contract.json", setup.contract)
     versions = _versions() | dict(setup.versions)

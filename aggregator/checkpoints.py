@@ -1,7 +1,8 @@
 """The files of a run's rounds: accepted replies, the model, what a restart needs.
 
 ``rounds/NNNN/{replies/SITE.safetensors, model.safetensors, optimiser.safetensors,
-state.json, manifest.json}``. The manifest is written last: a round with one is complete.
+average.safetensors, state.json, manifest.json}``. The manifest is written last: a round with
+one is complete. ``average`` is there where the task averages: then it is what is measured.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from fedrad.errors import DamagedStateError
 from fedrad.parameters import Parameters
 
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+_AVERAGE = "average.safetensors"
+_NOTHING: Parameters = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +57,27 @@ def write_reply(run: Path, round_number: int, site: str, *, update: Parameters) 
     return path
 
 
-def write_round(run: Path, state: RoundState, model: Parameters, *, moments: Parameters) -> None:
+def model_path(run: Path, round_number: int) -> Path:
+    """Return where the model of a round lies: what the next round trains on."""
+    return round_folder(run, round_number) / _MODEL
+
+
+def write_round(
+    run: Path,
+    state: RoundState,
+    model: Parameters,
+    *,
+    moments: Parameters,
+    average: Parameters = _NOTHING,
+) -> None:
     """Write a round's result; complete once its manifest is there."""
     folder = round_folder(run, state.round)
     names = [_MODEL, _STATE]
     tensors.write_safetensors(folder / _MODEL, model)
-    if moments:
-        tensors.write_safetensors(folder / _OPTIMISER, moments)
-        names.append(_OPTIMISER)
+    for name, held in ((_OPTIMISER, moments), (_AVERAGE, average)):
+        if held:
+            tensors.write_safetensors(folder / name, held)
+            names.append(name)
     durable.write_json(folder / _STATE, asdict(state))
     replies = [f"replies/{path.name}" for path in folder.glob("replies/*.safetensors")]
     durable.write_manifest(folder, [*names, *replies])
@@ -78,6 +94,27 @@ def read_round(run: Path, round_number: int) -> tuple[RoundState, Parameters, Pa
     state = _state(folder / _STATE)
     moments = tensors.read_safetensors(folder / _OPTIMISER) if _OPTIMISER in names else {}
     return state, tensors.read_safetensors(folder / _MODEL), moments
+
+
+def read_average(run: Path, round_number: int) -> Parameters:
+    """Return the average of the models up to a complete round; empty if none is kept.
+
+    Raises:
+        DamagedStateError: A file is missing or differs from the manifest.
+    """
+    folder = round_folder(run, round_number)
+    if _AVERAGE not in durable.verify_manifest(folder):
+        return {}
+    return tensors.read_safetensors(folder / _AVERAGE)
+
+
+def read_released(run: Path, round_number: int) -> Parameters:
+    """Return what a complete round measured and released: its average, or else its model.
+
+    Raises:
+        DamagedStateError: A file is missing or differs from the manifest.
+    """
+    return read_average(run, round_number) or read_round(run, round_number)[1]
 
 
 def latest_round(run: Path) -> int | None:

@@ -84,7 +84,7 @@ class Intake:
 
         Args:
             message: The reply.
-            like: The model that was sent.
+            like: The parameters of the model that an update changes.
 
         Returns:
             The site and the digest of its update, if it was accepted; else nothing.

@@ -70,7 +70,8 @@ class RunSetup:
     folder: Path  # the run folder
     task: Task
     contract: Contract
-    initial: Parameters  # the model before round 1
+    initial: Parameters  # the model before round 1, frozen parameters included
+    frozen: frozenset[str] = frozenset()  # names of parameters that no update holds
     run: str = "run"
     seed: int = 0
     engine: str = "local"

@@ -20,6 +20,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from aggregator import checkpoints
+from aggregator.aggregation.averaging import RunningAverage
 from aggregator.aggregation.mean import weighted_mean
 from aggregator.aggregation.optimisers import server_optimiser
 from aggregator.exchange import receive
@@ -44,6 +45,8 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         self._setup, self._store, self._nodes = setup, store, dict(nodes)
         self._intake = Intake(setup, store)
         self._optimiser = server_optimiser(setup.task.federation.strategy)
+        decay = setup.task.federation.average
+        self._average = None if decay is None else RunningAverage(decay)
         self._model: Parameters = setup.initial
         self._digest = tensors.digest(self._model)
         self._committed = 0  # rounds that changed the model
@@ -70,7 +73,7 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
             self._round(grid, number)
             if self._committed == self._setup.task.federation.rounds:
                 break
-        return Result(arrays=encode_arrays(self._model))
+        return Result(arrays=encode_arrays(self._released))
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -89,7 +92,7 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         """
         accepted: dict[str, str] = {}
         for reply in replies:
-            accepted |= self._intake.take_update(reply, self._model)
+            accepted |= self._intake.take_update(reply, self._moving)
         self._intake.close()
         if len(accepted) < self._setup.task.federation.quorum:
             self._store.record_round(server_round, "void")
@@ -128,9 +131,10 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         folded, _ = self.aggregate_train(number, self._replies(grid, messages))
         progress.round_closed(number, "void" if folded is None else "committed")
         if folded is not None and is_evaluation_round(self._setup.task, self._committed):
-            self._evaluate(grid, number, folded)
+            self._evaluate(grid, number)
 
-    def _evaluate(self, grid: Grid, number: int, arrays: ArrayRecord) -> None:
+    def _evaluate(self, grid: Grid, number: int) -> None:
+        arrays = encode_arrays(self._released)
         messages = self.configure_evaluate(number, arrays, ConfigRecord(), grid)
         self.aggregate_evaluate(number, self._replies(grid, messages))
         self._store.record_round(number, "evaluated")
@@ -167,13 +171,15 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         self, phase: Phase, number: int, arrays: ArrayRecord, nodes: dict[int, str]
     ) -> list[Message]:
         messages = []
+        averaged = phase == "evaluate" and self._average is not None
+        digest = tensors.digest(self._released) if averaged else self._digest
         for node, site in nodes.items():
             request = Request(
                 study=self._setup.contract.study,
                 task_hash=self._setup.contract.task_hash,
                 round=number,
                 phase=phase,
-                model_digest=self._digest,
+                model_digest=digest,
                 deadline_s=self._setup.task.federation.deadline_s,
                 ledger_head=self._intake.heads.get(site, ""),
             )
@@ -197,7 +203,9 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         weights = setup.contract.weights(sorted(accepted), setup.task.federation.weight_cap)
         files = {site: checkpoints.reply_path(setup.folder, number, site) for site in accepted}
         mean = weighted_mean(files, weights)
-        self._take_model(self._optimiser.step(self._model, mean))
+        self._take_model(self._model | self._optimiser.step(self._moving, mean))
+        if self._average is not None:
+            self._average.take(self._moving)
         digest = checkpoints.accepted_digest(accepted.items())
         self._store.record_fold(number, weights, accepted=digest, model=self._digest)
         self._committed, self._changed = self._committed + 1, number
@@ -207,6 +215,17 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
     def _take_model(self, model: Parameters) -> None:
         self._model, self._digest = model, tensors.digest(model)
 
+    @property
+    def _moving(self) -> Parameters:
+        """The parameters that updates change."""
+        still = self._setup.frozen
+        return {name: tensor for name, tensor in self._model.items() if name not in still}
+
+    @property
+    def _released(self) -> Parameters:
+        """The model that is measured: the average where the task wants one, else the last."""
+        return self._model if self._average is None else self._model | self._average.model
+
     def _write_round(self, number: int, accepted: dict[str, str]) -> None:
         state = checkpoints.RoundState(
             round=number,
@@ -215,7 +234,10 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
             accepted=accepted,
         )
         moments = self._optimiser.moments()
-        checkpoints.write_round(self._setup.folder, state, self._model, moments=moments)
+        average = {} if self._average is None or not self._committed else self._released
+        checkpoints.write_round(
+            self._setup.folder, state, self._model, moments=moments, average=average
+        )
 
     def _trainers(self) -> dict[int, str]:
         spent = self._intake.out_of_budget
@@ -226,7 +248,7 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         reason = self._hopeless(number)
         if reason:
             if self._committed > self._evaluated:
-                self._evaluate(grid, self._changed, encode_arrays(self._model))
+                self._evaluate(grid, self._changed)
             raise RunError(f"the run stops after {number - 1} rounds: {reason}")
 
     def _hopeless(self, number: int) -> str:

@@ -8,6 +8,7 @@ ever needed. What a single site allows stays in its own ``site.toml``.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from fedrad import durable
 from fedrad.settings import as_table, build, refuse_problems
 
 SCHEMA = 1
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,26 @@ class SiteTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartingModel:
+    """The model before round 1 by digest, where the task names starting weights.
+
+    A site cannot tell a file from the tensors that reach it; it can compare these.
+    """
+
+    model: str  # of all parameters, as ``parameters.digest``
+    frozen: str  # of those that no training moves; empty: there are none
+
+    def __post_init__(self) -> None:
+        refuse_problems("starting", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        for name, digest in (("model", self.model), ("frozen", self.frozen)):
+            if not _DIGEST.fullmatch(digest) and (name == "model" or digest):
+                yield f"{name} must be 64 hexadecimal digits, got {digest!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
     """One study: its task by hash and the terms of every site by name."""
 
@@ -46,6 +68,7 @@ class Contract:
     study: str
     task_hash: str
     sites: dict[str, SiteTerms]
+    starting: StartingModel | None = None  # absent: from the study's seed
 
     def __post_init__(self) -> None:
         refuse_problems("contract", self)

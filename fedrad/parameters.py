@@ -1,8 +1,8 @@
-"""The trainable tensors of a model as plain arrays: what travels between sites.
+"""The parameters of a model as plain arrays: what travels between sites.
 
-Only floating-point tensors that are trained travel; buffers never do. Names and order are
-those of ``named_parameters``; every dtype survives the round trip. Which messages carry
-them belongs to ``protocol``.
+A model travels whole, frozen parameters included; an update holds the trained ones only;
+buffers never travel. Names and order are those of ``named_parameters``; every dtype
+survives the round trip. Which messages carry them belongs to ``protocol``.
 """
 
 from __future__ import annotations
@@ -34,6 +34,33 @@ def trainable(module: nn.Module) -> Parameters:
         for name, tensor in module.named_parameters()
         if tensor.requires_grad
     }
+
+
+def whole(module: nn.Module) -> Parameters:
+    """Copy every parameter of ``module`` out, frozen ones included, in its own order."""
+    return {
+        name: tensor.detach().cpu().numpy().copy() for name, tensor in module.named_parameters()
+    }
+
+
+def frozen(module: nn.Module) -> Parameters:
+    """Copy out the parameters of ``module`` that no training moves, in its own order."""
+    kept = trainable(module)
+    return {name: tensor for name, tensor in whole(module).items() if name not in kept}
+
+
+def load_whole(module: nn.Module, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Copy ``parameters`` into all parameters of ``module``, frozen ones included.
+
+    Raises:
+        ParametersError: Names, shapes or dtypes are not those of the module.
+    """
+    import torch
+
+    refuse_misfit(parameters, whole(module))
+    with torch.no_grad():
+        for name, tensor in module.named_parameters():
+            tensor.copy_(torch.from_numpy(np.array(parameters[name])))
 
 
 def load_trainable(module: nn.Module, parameters: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -138,12 +138,19 @@ def _convert(hint: Any, raw: Any, key: str) -> Any:
             return raw
         raise _wrong(key, "one of " + ", ".join(map(repr, arguments)), raw)
     if origin in (typing.Union, types.UnionType):
-        return _convert(next(a for a in arguments if a is not type(None)), raw, key)
+        return _convert_optional(arguments, raw, key)
     if origin is tuple:
         return _convert_list(arguments[0], raw, key)
     if origin is dict:
         return _convert_map(arguments[1], raw, key)
     return _convert_scalar(hint, raw, key)
+
+
+def _convert_optional(hints: tuple[Any, ...], raw: Any, key: str) -> Any:
+    """Return what the one hint that is not ``None`` makes of ``raw``; JSON's null is ``None``."""
+    if raw is None:  # TOML has no such value and leaves the key out
+        return None
+    return _convert(next(hint for hint in hints if hint is not type(None)), raw, key)
 
 
 def _convert_list(item: Any, raw: Any, key: str) -> tuple[Any, ...]:

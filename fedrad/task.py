@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fedrad.durable import canonical_json, write_bytes
-from fedrad.settings import as_table, build, read_settings, refuse_problems
+from fedrad.errors import SettingsError
+from fedrad.model_choice import ModelChoice
+from fedrad.provenance import read_provenance
+from fedrad.settings import as_table, build, read_toml, refuse_problems
 
 SCHEMA = 1
 SMALLEST_QUORUM = 3  # fewer and a site could subtract itself from the aggregate
@@ -118,23 +121,6 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelChoice:
-    """``[model]``: the network by name, its parameters, its starting weights."""
-
-    name: str
-    parameters: dict[str, Any] = field(default_factory=dict)
-    initial: str = ""  # empty: weights from the study's seed; others come later
-
-    def __post_init__(self) -> None:
-        refuse_problems("model", self)
-
-    def problems(self) -> Iterator[str]:
-        """Yield one line for each value that cannot be used."""
-        if self.initial:
-            yield f"initial is {_LATER}: leave it out"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Optimiser:
     """``optimiser``: the local optimiser, started anew every round."""
 
@@ -200,6 +186,7 @@ class Federation:
     quorum: int = SMALLEST_QUORUM
     deadline_s: float = 600.0
     weight_cap: float = 0.5  # largest share of one site in an aggregate
+    average: float | None = None  # decay of the average of the rounds' models; absent: off
 
     def __post_init__(self) -> None:
         refuse_problems("federation", self)
@@ -214,6 +201,8 @@ class Federation:
             yield f"deadline_s must be greater than 0, got {self.deadline_s}"
         if not 0 < self.weight_cap <= 1:
             yield f"weight_cap must lie in (0, 1], got {self.weight_cap}"
+        if self.average is not None and not 0 < self.average < 1:
+            yield f"average must lie between 0 and 1, got {self.average}; leave it out for none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,27 +330,55 @@ class Task:
 
 
 def read_task(path: Path) -> Task:
-    """Read ``task.toml``.
+    """Read ``task.toml``, and the provenance of its starting weights from beside them.
+
+    A task that already holds the provenance, as ``write_task`` writes it, needs no weights.
 
     Raises:
         SettingsError: Every problem of the file at once.
     """
-    return read_settings(Task, path)
+    table = read_toml(path)
+    try:
+        return parse_task(table, beside=path.parent)
+    except SettingsError as error:
+        raise SettingsError(str(path), error.problems) from None
 
 
 def write_task(path: Path, task: Task) -> None:
     """Write ``task.toml``, defaults included, durably; reading it gives the same hash."""
     import tomli_w
 
-    table = as_table(task)
-    if table["privacy"]["noise_multiplier"] is None:
-        del table["privacy"]["noise_multiplier"]
-    write_bytes(path, tomli_w.dumps(table).encode("utf-8"))
+    write_bytes(path, tomli_w.dumps(_without_none(as_table(task))).encode("utf-8"))
 
 
-def parse_task(table: dict[str, Any]) -> Task:
-    """Build a task from a parsed table; raises ``SettingsError`` like ``read_task``."""
-    return build(Task, table)
+def parse_task(table: dict[str, Any], *, beside: Path | None = None) -> Task:
+    """Build a task from a parsed table; raises ``SettingsError`` like ``read_task``.
+
+    Args:
+        table: What ``tomllib`` returned; unchanged.
+        beside: The folder that ``model.initial`` is relative to; ``None``: the table holds
+            the provenance already.
+    """
+    return build(Task, table if beside is None else _with_provenance(table, beside))
+
+
+def _with_provenance(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    model = table.get("model")
+    if not isinstance(model, dict) or "provenance" in model:
+        return table
+    initial = model.get("initial")
+    if not isinstance(initial, str) or not initial:
+        return table
+    return table | {"model": model | {"provenance": as_table(read_provenance(folder / initial))}}
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the table without absent values, which TOML cannot write."""
+    return {
+        name: _without_none(value) if isinstance(value, dict) else value
+        for name, value in table.items()
+        if value is not None
+    }
 
 
 def canonical(task: Task) -> bytes:

@@ -9,16 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from aggregator.aggregation.averaging import RunningAverage
 from aggregator.aggregation.optimisers import server_optimiser
 from fedrad import seeds
 from fedrad.contract import Contract
 from fedrad.models.networks import build
-from fedrad.parameters import Parameters, load_trainable, trainable
+from fedrad.parameters import (
+    Parameters,
+    load_trainable,
+    load_whole,
+    read_safetensors,
+    trainable,
+    whole,
+)
 from fedrad.task import Task
 from site_client.augmentation import augmenter
 from site_client.training.loop import StepPlan, train_round
@@ -32,11 +41,12 @@ Sources = Mapping[str, PatientSource]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What every arm shares: the task, the agreed numbers and the seed."""
+    """What every arm shares: the task, the agreed numbers, the seed and the first model."""
 
     task: Task
     contract: Contract
     seed: int
+    start: Path | None = None  # the model before round 1; absent: fresh from the seed
 
     @property
     def total_steps(self) -> int:
@@ -52,8 +62,11 @@ class Study:
         return self.contract.expected_batch(site, self.task.training.expected_batch_patients)
 
     def module(self) -> nn.Module:
-        """Build the untrained network, the same for every arm."""
-        return build(self.task, seed=self.seed)
+        """Build the network before round 1, the same for every arm."""
+        module = build(self.task, seed=self.seed)
+        if self.start is not None:
+            load_whole(module, read_safetensors(self.start))
+        return module
 
     def plan(self, site: str, round_number: int) -> StepPlan:
         """Return one round's plain steps at a site: the batches its round would draw."""
@@ -113,6 +126,7 @@ def train_federated(study: Study, sources: Sources, *, rate: float) -> Parameter
     model = trainable(module)
     federation = study.task.federation
     optimiser = server_optimiser(federation.strategy)
+    average = None if federation.average is None else RunningAverage(federation.average)
     weights = study.contract.weights(sorted(sources), federation.weight_cap)
     for number in range(1, federation.rounds + 1):
         mean = {name: np.zeros(tensor.shape, np.float64) for name, tensor in model.items()}
@@ -130,10 +144,13 @@ def train_federated(study: Study, sources: Sources, *, rate: float) -> Parameter
                 mean[name] += weights[site] * tensor
         update = {name: mean[name].astype(tensor.dtype) for name, tensor in model.items()}
         model = optimiser.step(model, update)
-    return model
+        if average is not None:
+            average.take(model)
+    load_trainable(module, model if average is None else average.model)
+    return whole(module)
 
 
 def _trained(study: Study, source: PatientSource, plan: StepPlan) -> Parameters:
     module = study.module()
     train_round(module, source, study.task, plan=plan, augment=augmenter(study.task.recipe.augment))
-    return trainable(module)
+    return whole(module)

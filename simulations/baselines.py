@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from fedrad.errors import NonFiniteUpdateError
 from fedrad.metrics.classification import auroc
-from fedrad.parameters import Parameters, load_trainable
+from fedrad.parameters import Parameters, load_whole
 from simulations import arms, tuning
 from simulations.arms import Study
 from simulations.places import home_of
@@ -124,7 +124,7 @@ def site_source(run: Path, study: Study, site: str, split: str) -> PatientSource
 def values_of(study: Study, parameters: Parameters, source: PatientSource) -> Floats:
     """Return one number a patient: its score, or its Dice for a segmentation."""
     module = study.module()
-    load_trainable(module, parameters)
+    load_whole(module, parameters)
     if study.task.task.kind == "segmentation":
         return case_dice(module, source)[0]
     return scores(module, source, positive=study.task.positive_index)

@@ -100,7 +100,7 @@ def with_spread(found: Sequence[Comparison | None]) -> Comparison | None:
 
 
 def final_model(run: Path) -> Parameters:
-    """Return the model of the last complete round.
+    """Return what the last complete round released.
 
     Raises:
         RunError: There is none.
@@ -108,7 +108,7 @@ def final_model(run: Path) -> Parameters:
     last = checkpoints.latest_round(run)
     if not last:
         raise RunError(f"{run} has no finished round to compare")
-    return checkpoints.read_round(run, last)[1]
+    return checkpoints.read_released(run, last)
 
 
 def primary(task: Task) -> Literal["auroc", "dice_mean"]:

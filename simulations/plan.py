@@ -42,6 +42,7 @@ class Plan:
     engine: Engine = "local"
     baselines: bool = True
     data: Path | None = None
+    beside: Path = Path()  # the folder that the task's model.initial is relative to
     command: str = ""  # what a person types to run it again
 
     @property

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flwr.app import Context
 
@@ -28,8 +28,8 @@ from aggregator.store import Store
 from fedrad import durable
 from fedrad.contract import Contract
 from fedrad.errors import FedradError, RunError
-from fedrad.models.networks import build
-from fedrad.parameters import trainable
+from fedrad.parameters import frozen, whole
+from fedrad.starting_weights import pinned, starting_model
 from simulations import facts, premises
 from simulations.arms import Study
 from simulations.baselines import count_trainings, train_arms, workers
@@ -44,6 +44,9 @@ from simulations.screen import Screen
 from simulations.wire import Wiretap
 from site_client.app import client_app
 from site_client.round import SiteRuntime
+
+if TYPE_CHECKING:
+    from torch import nn
 
 T = TypeVar("T")
 ENGINES = {"local": run_local, "ray": run_ray}
@@ -172,6 +175,7 @@ def agree(plan: Plan, stock: Sequence[Stocked], screen: Screen) -> Contract:
         )
     with screen.stage("planning each site's noise"):
         contract = plan_contract(plan.task, plan.study, able)
+        contract = replace(contract, starting=pinned(plan.task, _first_model(plan)))
     premises.sign(plan.run, plan.task, contract)
     return contract
 
@@ -180,11 +184,13 @@ def federate(plan: Plan, contract: Contract, screen: Screen) -> None:
     """Run the rounds on the chosen engine."""
     names = tuple(sorted(contract.sites))
     taps = {name: Wiretap(plan.run, name, keep=plan.scenario.keep_wire) for name in names}
+    first = _first_model(plan)
     setup = RunSetup(
         folder=plan.run,
         task=plan.task,
         contract=contract,
-        initial=trainable(build(plan.task, seed=plan.seed)),
+        initial=whole(first),
+        frozen=frozenset(frozen(first)),
         run=plan.study,
         seed=plan.seed,
         engine=plan.engine,
@@ -199,7 +205,8 @@ def federate(plan: Plan, contract: Contract, screen: Screen) -> None:
 
 def compare_arms(plan: Plan, contract: Contract, screen: Screen) -> None:
     """Train the other arms and write ``comparison.json``."""
-    study = Study(task=plan.task, contract=contract, seed=plan.seed)
+    start = checkpoints.model_path(plan.run, 0) if plan.task.model.initial else None
+    study = Study(task=plan.task, contract=contract, seed=plan.seed, start=start)
     rates = plan.scenario.baselines.rates
     total = count_trainings(study, len(rates))
     with screen.bar("alone, pooled and federated without privacy", total):
@@ -211,6 +218,10 @@ def compare_arms(plan: Plan, contract: Contract, screen: Screen) -> None:
     with Store(plan.run / DATABASE) as store:
         store.record_metric(rows(comparison, last))
         store.write_metrics_csv(plan.run / "metrics.csv")
+
+
+def _first_model(plan: Plan) -> nn.Module:
+    return starting_model(plan.task, seed=plan.seed, beside=plan.beside)
 
 
 def _write_phantoms(run: Path, spec: HospitalSpec, seed: int) -> None:

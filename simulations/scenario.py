@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from fedrad.errors import SettingsError
@@ -119,6 +120,8 @@ def names() -> tuple[str, ...]:
 def read_scenario(name: str, settings: tuple[str, ...] = ()) -> tuple[Scenario, Task]:
     """Read a scenario and its task, changed by ``key=value`` settings.
 
+    A file of starting weights in the settings is relative to the current folder.
+
     Raises:
         SettingsError: No such scenario, or every problem of its files at once.
     """
@@ -126,7 +129,7 @@ def read_scenario(name: str, settings: tuple[str, ...] = ()) -> tuple[Scenario, 
         raise SettingsError(f"scenario {name!r}", (f"it must be one of: {', '.join(names())}",))
     scenario, task = _table(f"{name}.toml"), _table(f"{name}.task.toml")
     overrides.apply(task, scenario, settings, known=[f.name for f in fields(Scenario)])
-    return build(Scenario, scenario), parse_task(task)
+    return build(Scenario, scenario), parse_task(task, beside=Path())
 
 
 def title(name: str) -> str:

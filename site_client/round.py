@@ -35,11 +35,12 @@ from fedrad.errors import (
     PrivacyError,
 )
 from fedrad.models.networks import build
-from fedrad.parameters import Parameters, digest, load_trainable
+from fedrad.parameters import Parameters, digest, load_whole
 from fedrad.privacy.ledger import Charge, as_table
 from fedrad.privacy.mechanisms import noise_source
 from fedrad.protocol.messages import Outcome, Reason, Reply, Request, reply_id
 from fedrad.site_report import noised
+from fedrad.starting_weights import refuse_other_start
 from site_client import audit, guard, outbox, study
 from site_client.augmentation import augmenter
 from site_client.dataset import load_split
@@ -237,8 +238,9 @@ class Site:
         return self._modules[key]
 
     def _module(self, duty: Duty) -> nn.Module:
-        module = self._network(duty)
-        load_trainable(module, duty.model)
+        module, model = self._network(duty), duty.model
+        refuse_other_start(duty.task, duty.contract, duty.request, model=model, module=module)
+        load_whole(module, model)
         return module
 
     def _plan(self, duty: Duty) -> StepPlan:

@@ -1,8 +1,9 @@
 """Build the network that a task names, with starting weights that its seed fixes.
 
 Every network is a settings class: its fields are what ``[model] parameters`` may hold.
-DenseNet121, ResNet18 and U-Net come from MONAI with GroupNorm or InstanceNorm in place of
-BatchNorm; the two filter-bank networks are fedrad's own. Classification networks return
+DenseNet121, ResNet18 and U-Net come from MONAI with GroupNorm in place of every BatchNorm
+(U-Net with InstanceNorm unless ``norm = "group"``), so published BatchNorm weights do not
+fit; the two filter-bank networks are fedrad's own. Classification networks return
 (N, 2) logits, segmentation networks (N, 2, [D,] H, W). How they are trained belongs to
 ``site_client.training``.
 """
@@ -21,6 +22,7 @@ from fedrad import settings
 from fedrad.constants import read_constants
 from fedrad.errors import ModelError, SettingsError
 from fedrad.models import filter_bank
+from fedrad.models.freezing import freeze
 from fedrad.models.layers import refuse_batch_coupling, replace_batch_norm
 from fedrad.task import Task
 
@@ -32,6 +34,7 @@ class Network(Protocol):
 
     kind: ClassVar[str]
     dimensions: ClassVar[tuple[int, ...]]
+    last: ClassVar[str]  # dotted name of the part that answers the task
 
     def make(self, task: Task) -> nn.Module:
         """Return the network with fresh weights from the global random state."""
@@ -40,7 +43,8 @@ class Network(Protocol):
 def build(task: Task, *, seed: int) -> nn.Module:
     """Return the network of ``task`` in float32 on the CPU, in training mode.
 
-    The global random state is as before afterwards.
+    What ``model.trained`` leaves out needs no gradient. The global random state is as
+    before afterwards.
 
     Args:
         task: Names the network, its parameters and the size of an image.
@@ -55,7 +59,12 @@ def build(task: Task, *, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         module = network.make(task)
     refuse_batch_coupling(module)
-    return module
+    return freeze(module, task.model.trained, last=network.last)
+
+
+def last_part(task: Task) -> str:
+    """Return the dotted name of the part of the task's network that answers the task."""
+    return _network(task).last
 
 
 def known_networks() -> tuple[str, ...]:
@@ -69,6 +78,7 @@ class DenseNet121:
 
     kind: ClassVar[str] = "classification"
     dimensions: ClassVar[tuple[int, ...]] = (2, 3)
+    last: ClassVar[str] = "class_layers.out"
     init_features: int = 64
     growth_rate: int = 32
     block_config: tuple[int, ...] = (6, 12, 24, 16)
@@ -104,6 +114,7 @@ class ResNet18:
 
     kind: ClassVar[str] = "classification"
     dimensions: ClassVar[tuple[int, ...]] = (2, 3)
+    last: ClassVar[str] = "fc"
     widen_factor: float = 1.0
     groups: int = 8
 
@@ -138,6 +149,7 @@ class UNet:
 
     kind: ClassVar[str] = "segmentation"
     dimensions: ClassVar[tuple[int, ...]] = (2, 3)
+    last: ClassVar[str] = "model.2"  # the highest level on the way up
     channels: tuple[int, ...] = (16, 32, 64, 128)
     residual_units: int = 1
     norm: Literal["instance", "group"] = "instance"
@@ -184,6 +196,7 @@ class FilterBankCnn:
 
     kind: ClassVar[str] = "classification"
     dimensions: ClassVar[tuple[int, ...]] = (2,)
+    last: ClassVar[str] = "head.4"
     bank: str = "filter-bank-1"  # a named constants file of fedrad.constants
     shrink: int = 4  # stem maps are averaged over squares of this many pixels
     width: int = 16
@@ -219,6 +232,7 @@ class FilterBankPixel:
 
     kind: ClassVar[str] = "segmentation"
     dimensions: ClassVar[tuple[int, ...]] = (2,)
+    last: ClassVar[str] = "head.4"
     bank: str = "filter-bank-1"  # a named constants file of fedrad.constants
     shrink: int = 2  # stem maps are averaged over squares of this many pixels
     width: int = 16
