@@ -1,16 +1,27 @@
 """Add the noise that makes a sum of clipped gradients private.
 
 Where the noise comes from is ``fedrad.privacy.mechanisms``; what it costs is
-``fedrad.privacy.accounting``.
+``fedrad.privacy.accounting``. The floating-point rules below are argued in
+``docs/decisions/0028-noise-in-float64-on-a-grid.md``.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from fedrad.privacy.mechanisms import gaussian
+from fedrad.errors import PrivacyError
+from fedrad.privacy.mechanisms import KEY_BYTES
+from fedrad.privacy.normals import Normals
 from site_client.training.gradients import GradientSum, Tensors
+
+ROUNDING_MARGIN = 2.0**-9  # noise beyond what was agreed; covers the float32 sum's rounding
+GRID_BITS = 10  # noised sums are multiples of a power of two about 2^-10 of the deviation
+
+_Flat = npt.NDArray[np.float32]
 
 
 def noised_mean(
@@ -19,12 +30,14 @@ def noised_mean(
     """Return (sum + noise) / divisor, tensor by tensor [1].
 
     Noise is drawn and added in float64, because the coarse grid of float32 normals shows
-    through the sum; the result has the dtype of the sum.
+    through the sum, and the noised sum is rounded to a public grid, so that its last bits do
+    not tell what the noise was added to [2]. The result has the dtype of the sum.
 
     Args:
         clipped: Bounded by ``max_norm`` per patient.
-        rng: From ``noise_source``; its numbers are used up in the order of the tensors.
-        std: Of the noise on every element of the sum: sigma times ``max_norm``.
+        rng: From ``noise_source``; gives the key of this step's noise, used once.
+        std: Of the noise on every element of the sum: sigma times ``max_norm``. It is
+            drawn larger by ``ROUNDING_MARGIN``.
         divisor: The expected number of patients of a step: public, never the drawn number.
 
     Raises:
@@ -32,10 +45,37 @@ def noised_mean(
 
     References:
         [1] Abadi et al., Deep Learning with Differential Privacy, CCS 2016, algorithm 1.
+        [2] Mironov, On Significance of the Least Significant Bits for Differential
+            Privacy, CCS 2012.
     """
+    if not 0 < std < math.inf:
+        raise PrivacyError(f"noise needs a deviation above 0, got {std}")
+    count = sum(tensor.numel() for tensor in clipped.total.values())
+    normals = Normals(rng.bytes(KEY_BYTES), count=count)
     noised: Tensors = {}
     for name, tensor in clipped.total.items():
-        exact = tensor.double().numpy()
-        noisy = gaussian(exact, std, rng=rng) / divisor
-        noised[name] = torch.from_numpy(noisy).to(tensor.dtype)
+        exact = tensor.float().reshape(-1).numpy()
+        released = np.empty_like(exact)
+        _add(normals, exact, released, std=std, divisor=divisor)
+        noised[name] = torch.from_numpy(released).reshape(tensor.shape).to(tensor.dtype)
     return noised
+
+
+def grid_of(std: float) -> float:
+    """Return the step of the public grid: a power of two, between std / 2048 and std / 1024."""
+    return math.ldexp(1.0, math.frexp(std)[1] - 1 - GRID_BITS)
+
+
+def _add(normals: Normals, exact: _Flat, released: _Flat, *, std: float, divisor: float) -> None:
+    """Write (exact + noise) / divisor to ``released``, as many numbers at a time as come."""
+    grid, start = grid_of(std), 0
+    while start < len(exact):
+        noised = normals.take(len(exact) - start)
+        stop = start + len(noised)
+        noised *= std * (1 + ROUNDING_MARGIN)
+        noised += exact[start:stop]
+        noised *= 1 / grid  # exact: a power of two
+        np.rint(noised, out=noised)
+        noised *= grid / divisor
+        released[start:stop] = noised
+        start = stop

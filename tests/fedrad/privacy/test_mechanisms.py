@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
+import torch
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from scipy.stats import kstest
 
 from fedrad.errors import PrivacyError
@@ -20,6 +24,24 @@ def test_two_hospital_sources_never_agree() -> None:
     first, second = (noise_source().standard_normal(1000) for _ in range(2))
     assert not np.any(first == second)
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.2
+
+
+def test_the_source_is_the_chacha20_of_openssl() -> None:
+    """Another implementation of the same cipher, all 20 rounds, gives the same bits."""
+    key = bytes(range(100, 132))
+    theirs = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
+    ours = np.asarray(noise_source(key).bit_generator.random_raw(512), dtype="<u8").tobytes()
+    assert ours == theirs.update(bytes(4096))
+
+
+def test_no_seed_of_the_process_reaches_a_hospital_source() -> None:
+    drawn = []
+    for _ in range(2):
+        random.seed(1)
+        np.random.seed(1)  # noqa: NPY002  # what must have no effect
+        torch.manual_seed(1)
+        drawn.append(noise_source().standard_normal(16))
+    assert not np.any(drawn[0] == drawn[1])
 
 
 def test_a_simulation_repeats_its_noise_and_every_bit_of_the_key_counts() -> None:
