@@ -2,7 +2,9 @@
 
 Events are stored and sent, epsilons are computed, here and nowhere else, by numerical
 composition of privacy loss distributions [1], rounded against us. Neighbouring data sets
-differ by one patient, present or absent. Nothing here reads a file or draws a number.
+differ by one patient, present or absent. That holds for events whose noise and rate were
+fixed before the first of them, as within one contract; a cap over contracts that were
+chosen one after the other is ``caps``. Nothing here reads a file or draws a number.
 
 References:
     [1] Koskela et al., Computing Tight Differential Privacy Guarantees Using FFT,
@@ -28,7 +30,7 @@ Mechanism = Literal["subsampled-gaussian", "gaussian", "exact"]
 LEAST_MULTIPLIER = 0.2  # less noise counts as none: epsilon is infinite
 _MOST_MULTIPLIER = 1e4
 _COARSER = 5.0  # the planner's first pass: five times wider steps of the privacy loss
-_Spent = tuple[tuple[float, float, int], ...]  # (noise multiplier, q, steps), merged
+Spent = tuple[tuple[float, float, int], ...]  # (noise multiplier, q, steps), merged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +85,28 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
     Raises:
         PrivacyError: Delta is outside (0, 1).
     """
+    return epsilon_of(merged(events), delta)
+
+
+def epsilon_of(spent: Spent, delta: float) -> float:
+    """Return the epsilon of merged events; arguments and errors are those of ``epsilon``."""
     if not 0 < delta < 1:
         raise PrivacyError(f"delta must lie between 0 and 1, got {delta}")
-    return _epsilon(_merged(events), delta, 1.0)
+    return _epsilon(spent, delta, 1.0)
+
+
+@lru_cache(maxsize=1024)
+def delta_of(spent: Spent, epsilon: float) -> float:
+    """Return the delta at which merged events cost ``epsilon``; 1 if any is exact.
+
+    The inverse of ``epsilon_of``: the hockey-stick divergence of order exp(epsilon), the
+    larger of that of a patient joining and of one leaving.
+    """
+    if not spent:
+        return 0.0
+    if _unprotected(spent):
+        return 1.0
+    return float(_composed(spent, 1.0).get_delta_for_epsilon(epsilon))
 
 
 def site_epsilon(streams: Mapping[str, Sequence[Event]], delta: float) -> float:
@@ -156,7 +177,7 @@ def best_attack(events: Iterable[Event], *, false_alarm: float = 0.01) -> float:
         [2] Dong, Roth, Su, Gaussian Differential Privacy, JRSS-B 2022, propositions 2.4
             and 2.12.
     """
-    spent = _merged(events)
+    spent = merged(events)
     if not spent:
         return false_alarm
     if _unprotected(spent):
@@ -169,8 +190,10 @@ def best_attack(events: Iterable[Event], *, false_alarm: float = 0.01) -> float:
     return float(np.clip(min(joining.min(), leaving.min()), false_alarm, 1.0))
 
 
-def _merged(events: Iterable[Event]) -> _Spent:
+def merged(events: Iterable[Event]) -> Spent:
     """Merge equal events; all unsampled Gaussians become one.
+
+    The result is sorted by multiplier, then rate; less noise than 0.2 becomes none, 0.
 
     The k-fold composition of Gaussians with multipliers s_i is exactly one Gaussian with
     1 / s² = sum of 1 / s_i² (Dong, Roth, Su 2022, corollary 3.3).
@@ -190,12 +213,12 @@ def _merged(events: Iterable[Event]) -> _Spent:
     return tuple(sorted([*whole, *((*key, steps) for key, steps in sampled.items())]))
 
 
-def _unprotected(spent: _Spent) -> bool:
+def _unprotected(spent: Spent) -> bool:
     return any(multiplier < 0.01 for multiplier, _, _ in spent)
 
 
 @lru_cache(maxsize=4096)
-def _epsilon(spent: _Spent, delta: float, coarser: float) -> float:
+def _epsilon(spent: Spent, delta: float, coarser: float) -> float:
     if not spent:
         return 0.0
     if _unprotected(spent):
@@ -203,7 +226,8 @@ def _epsilon(spent: _Spent, delta: float, coarser: float) -> float:
     return float(_composed(spent, coarser).get_epsilon_for_delta(delta))
 
 
-def _composed(spent: _Spent, coarser: float) -> Any:
+@lru_cache(maxsize=4)  # a few megabytes each
+def _composed(spent: Spent, coarser: float) -> Any:
     """Return the privacy loss distribution of all of ``spent``."""
     interval = _interval(min(multiplier for multiplier, _, _ in spent)) * coarser
     parts = [
