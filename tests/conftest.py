@@ -38,6 +38,8 @@ def pytest_runtest_makereport(
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(Path(__file__).parent / "studies"))  # tiny_study, for every test
+sys.path.insert(0, str(Path(__file__).parent / "audits"))
+sys.path.append(str(REPOSITORY / "benchmarks"))
 
 
 def real_data(name: str) -> Path:

@@ -11,7 +11,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fedrad.errors import PrivacyError
 from fedrad.privacy.mechanisms import KEY_BYTES
@@ -34,7 +33,8 @@ def noised_mean(
     not tell what the noise was added to [2]. The result has the dtype of the sum.
 
     Args:
-        clipped: Bounded by ``max_norm`` per patient.
+        clipped: Bounded by ``max_norm`` per patient. Written over, so that no exact sum
+            outlives the step.
         rng: From ``noise_source``; gives the key of this step's noise, used once.
         std: Of the noise on every element of the sum: sigma times ``max_norm``. It is
             drawn larger by ``ROUNDING_MARGIN``.
@@ -54,10 +54,9 @@ def noised_mean(
     normals = Normals(rng.bytes(KEY_BYTES), count=count)
     noised: Tensors = {}
     for name, tensor in clipped.total.items():
-        exact = tensor.float().reshape(-1).numpy()
-        released = np.empty_like(exact)
-        _add(normals, exact, released, std=std, divisor=divisor)
-        noised[name] = torch.from_numpy(released).reshape(tensor.shape).to(tensor.dtype)
+        flat = tensor.float().reshape(-1)
+        _add(normals, flat.numpy(), std=std, divisor=divisor)
+        noised[name] = flat.reshape(tensor.shape).to(tensor.dtype)
     return noised
 
 
@@ -66,16 +65,16 @@ def grid_of(std: float) -> float:
     return math.ldexp(1.0, math.frexp(std)[1] - 1 - GRID_BITS)
 
 
-def _add(normals: Normals, exact: _Flat, released: _Flat, *, std: float, divisor: float) -> None:
-    """Write (exact + noise) / divisor to ``released``, as many numbers at a time as come."""
+def _add(normals: Normals, sums: _Flat, *, std: float, divisor: float) -> None:
+    """Replace ``sums`` by (sums + noise) / divisor, as many numbers at a time as come."""
     grid, start = grid_of(std), 0
-    while start < len(exact):
-        noised = normals.take(len(exact) - start)
-        stop = start + len(noised)
+    while start < len(sums):
+        noised = normals.take(len(sums) - start)
+        part = sums[start : start + len(noised)]
         noised *= std * (1 + ROUNDING_MARGIN)
-        noised += exact[start:stop]
+        noised += part
         noised *= 1 / grid  # exact: a power of two
         np.rint(noised, out=noised)
         noised *= grid / divisor
-        released[start:stop] = noised
-        start = stop
+        part[:] = noised
+        start += len(part)
