@@ -72,6 +72,34 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option
 
 
 @app.command()
+def pretrain(  # noqa: PLR0913, PLR0917  # one parameter an option
+    task: Annotated[Path, typer.Option(help="The task.toml whose network is trained.")],
+    out: Annotated[Path, typer.Option(help="File to write, NAME.safetensors.")],
+    phantoms: Annotated[int | None, typer.Option(help="Train on this many phantoms.")] = None,
+    public: Annotated[Path | None, typer.Option(help="Or on a folder with manifest.csv.")] = None,
+    about: Annotated[str, typer.Option(help="What the public images are, and from where.")] = "",
+    licence: Annotated[str, typer.Option(help="The licence of the public images.")] = "",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, such as epochs=20.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress on stderr.")] = False,
+) -> None:
+    """Make starting weights with provenance from public images, without privacy."""
+    from simulations.pretraining_data import make_pretraining
+
+    given = {"phantoms": phantoms, "folder": public, "about": about, "licence": licence}
+    asked, wishes = make_pretraining(task, given | {"seed": seed}, tuple(settings or ()))
+
+    from simulations.pretrain import pretrain as make  # slow; a wrong option is told before
+    from simulations.screen import Screen
+
+    made = make(asked, wishes, out, Screen(quiet=quiet).say)
+    emit(as_json, made.table(), made.line())
+
+
+@app.command()
 def leaks(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A simulated run's folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

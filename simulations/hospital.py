@@ -28,10 +28,8 @@ from simulations.dicom import (
     write_series,
 )
 from simulations.partition import Census, Patient, deal_patients
-from simulations.phantoms import Body, Phantom, ct_volume, draw_body, radiograph
+from simulations.phantoms import Body, Mask, Phantom, ct_volume, draw_body, radiograph
 from simulations.scanners import SCANNERS, Scanner, expose, expose_ct
-
-SEGMENT_LABEL = "lesion"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +40,7 @@ class HospitalSpec:
     patients: int
     kind: Literal["radiograph", "ct"] = "radiograph"
     truth: Literal["labels", "masks"] = "labels"
+    structure: Literal["lesion", "lung"] = "lesion"  # what masks are of, and their label
     prevalence: float = 0.5
     several_share: float = 0.15  # of patients with two to four exams
     size: int = 112  # rows and columns
@@ -145,7 +144,8 @@ def _write_dx(
     image = write_radiograph(path, stored, exam=exam, scanner=scanner, uid=uid)
     book.images += 1
     if spec.truth == "masks":
-        archives.add_segmentation(book, exam, [image], mask=phantom.mask, label=SEGMENT_LABEL)
+        mask = _mask(spec, phantom)
+        archives.add_segmentation(book, exam, [image], mask=mask, label=spec.structure)
 
 
 def _write_ct(
@@ -159,7 +159,12 @@ def _write_ct(
     slices = write_series(folder, stored, exam=exam, scanner=scanner, uids=uids)
     book.images += len(slices)
     if spec.truth == "masks":
-        archives.add_segmentation(book, exam, slices, mask=phantom.mask, label=SEGMENT_LABEL)
+        mask = _mask(spec, phantom)
+        archives.add_segmentation(book, exam, slices, mask=mask, label=spec.structure)
+
+
+def _mask(spec: HospitalSpec, phantom: Phantom) -> Mask:
+    return phantom.lungs if spec.structure == "lung" else phantom.mask
 
 
 def _noise(book: Book, exam: Exam) -> np.random.Generator:

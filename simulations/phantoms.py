@@ -56,6 +56,7 @@ class Phantom:
     image: Floats  # (rows, columns) in [0, 1], or (slices, rows, columns) in HU
     mask: Mask  # same shape; 1 inside a lesion
     lesions: tuple[Lesion, ...]  # empty where there is none
+    lungs: Mask  # same shape; 1 where a lung is seen
 
 
 def draw_body(rng: np.random.Generator, *, positive: bool) -> Body:
@@ -98,7 +99,7 @@ def radiograph(
         body: The patient, to draw several images of one.
 
     Returns:
-        A float32 image (size, size) in [0, 1], dense tissue bright, with its lesion mask.
+        A float32 image (size, size) in [0, 1], dense tissue bright, with its lesion and lung masks.
     """
     body = body or draw_body(rng, positive=positive)
     shift = rng.uniform(-0.025, 0.025, 2)
@@ -114,7 +115,8 @@ def radiograph(
         image += np.float32(lesion.contrast) * _soft(distance, 0.5)
         mask |= distance < 1
     lesions = tuple(_moved(lesion, shift) for lesion in body.lesions)
-    return Phantom(np.clip(image, 0, 1).astype(np.float32), mask, lesions)
+    seen = (lungs > 0.5).astype(np.uint8)
+    return Phantom(np.clip(image, 0, 1).astype(np.float32), mask, lesions, seen)
 
 
 def ct_volume(
@@ -128,7 +130,7 @@ def ct_volume(
         positive: Whether the lungs hold one to three balls of soft tissue.
 
     Returns:
-        A float32 volume in HU with its lesion mask; slice 0 is the lowest.
+        A float32 volume in HU with its lesion and lung masks; slice 0 is the lowest.
     """
     depth, rows, columns = _space(shape)
     lungs = _ct_lung_places(rng)
@@ -149,7 +151,7 @@ def ct_volume(
         share = _soft(distance, 0.3)
         volume = volume * (1 - share) + (_LUNG + lesion.contrast) * share
         mask |= distance < 1
-    return Phantom(np.asarray(volume, np.float32), mask, lesions)
+    return Phantom(np.asarray(volume, np.float32), mask, lesions, inside.astype(np.uint8))
 
 
 @lru_cache(maxsize=8)

@@ -66,6 +66,7 @@ def test_list_names_every_scenario_as_text_and_as_json() -> None:
         (["run", "four_hospitals", "--seeds", "0"], 2, "seeds"),
         (["run", "four_hospitals", "--engine", "cloud"], 2, "engine"),
         (["run", "four_hospitals", "--data", "x"], 2, "leave --data out"),
+        (["pretrain", "--task", "no.toml", "--out", "w.safetensors"], 2, "does not exist"),
         (["leaks", "nowhere"], 1, "no simulated run in which a message left"),
     ],
 )

@@ -81,3 +81,15 @@ def test_a_ct_volume_has_lungs_of_air_and_lesions_of_tissue(seed: int, positive:
     assert bool(phantom.mask.any()) == positive
     if positive:
         assert phantom.image[phantom.mask == 1].mean() > -300
+
+
+@given(SEEDS)
+@settings(max_examples=10, deadline=None)
+def test_the_lung_mask_covers_what_is_dark_inside_the_body(seed: int) -> None:
+    film = radiograph(np.random.default_rng(seed), size=96, positive=False)
+    volume = ct_volume(np.random.default_rng(seed), shape=(12, 64, 64), positive=False)
+    assert 0.1 < film.lungs.mean() < 0.3
+    trunk = film.image[30:60, 20:76]
+    inside = film.lungs[30:60, 20:76] == 1
+    assert trunk[inside].mean() + 0.2 < trunk[~inside].mean()
+    assert np.median(volume.image[volume.lungs == 1]) < -700  # HU of lung
