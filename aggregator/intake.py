@@ -182,6 +182,8 @@ class Intake:
         asked = opened.asked
         answer = self._answer(asked, "failed", _reason(opened.reply))
         answer.bytes = opened.size
+        if opened.reply.ledger_head == self.heads.get(asked.site, ""):  # taken in, so an anchor
+            answer.ledger_head = opened.reply.ledger_head
         lines = opened.reply.events if opened.spent else ()
         self._store.record_reply(answer, opened.spent, ledger_lines=lines)
         detail = {"phase": asked.request.phase, "problem": str(error)[:_LONGEST_DETAIL]}

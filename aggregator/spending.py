@@ -2,8 +2,8 @@
 
 Lines cross the wire, epsilons do not: this is where the aggregator computes its own. A line
 counts once, however often replies tell it, and in the round in which it was first told; an
-attempt that died counts in full. Whether a line is what the contract agreed is
-``fedrad.protocol.checks``'s business.
+attempt that died counts in full, and a lost line that a site took in again counts once.
+Whether a line is what the contract agreed is ``fedrad.protocol.checks``'s business.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from aggregator.tables import Spent
 from fedrad.errors import LedgerError, ProtocolError
 from fedrad.privacy.accounting import Event, epsilon
-from fedrad.privacy.ledger import Line, Stream, line_from, spent
+from fedrad.privacy.ledger import Line, Stream, line_from, spent, without_doubles
 
 
 class Spending:
@@ -49,7 +49,9 @@ class Spending:
         self._lines[site] = known
         for line in told:
             self._told.setdefault((site, line.stream, line.reservation), round_number)
-        touched = {(self._round_of(site, line), line.stream) for line in told}
+        counted = {line.hash for line in without_doubles(list(known.values()))}
+        new = [line for line in told if line.hash in counted]
+        touched = {(self._round_of(site, line), line.stream) for line in new}
         return [self._row(number, site, stream) for number, stream in sorted(touched)]
 
     def _row(self, number: int, site: str, stream: Stream) -> Spent:
@@ -72,7 +74,8 @@ class Spending:
         self, site: str, stream: Stream, counts: Callable[[int], bool]
     ) -> tuple[Event, ...]:
         """Return a stream's settled events whose round ``counts``."""
-        own = [line for line in self._lines[site].values() if line.stream == stream]
+        known = without_doubles(list(self._lines[site].values()))
+        own = [line for line in known if line.stream == stream]
         lines = [line for line in own if counts(self._round_of(site, line))]
         return spent(sorted(lines, key=lambda line: line.seq))[stream]
 

@@ -29,6 +29,55 @@ def catalogue(home: Home, as_json: AsJson = False) -> None:
     emit(as_json, counts, _line(counts))
 
 
+@app.command()
+def task(
+    path: Annotated[Path, typer.Argument(help="A study's task.toml.", metavar="TASK")],
+    as_json: AsJson = False,
+) -> None:
+    """Show the hash that approves a task in site.toml, and what its model starts from."""
+    from fedrad.task import read_task, task_hash
+
+    found = read_task(path)
+    name, start = found.task.name, found.model.start()
+    emit(
+        as_json,
+        {"task": name, "hash": task_hash(found), "start": start},
+        f"task {name}: {start}\nto accept it, put this into [approval] studies: {task_hash(found)}",
+    )
+
+
+@app.command()
+def budget(home: Home, as_json: AsJson = False) -> None:
+    """Verify the ledger and say what is spent, reserved and left, and what it means."""
+    from site_client.budget import as_table, read_budget
+    from site_client.budget_screen import as_text
+    from site_client.settings import read_site
+
+    found = read_budget(home, read_site(home))
+    emit(as_json, as_table(found), as_text(found))
+
+
+ledger = typer.Typer(help="Mend a ledger that lost lines.", rich_markup_mode=None)
+app.add_typer(ledger, name="ledger", no_args_is_help=True)
+
+
+@ledger.command()
+def adopt(
+    home: Home,
+    lists: Annotated[list[Path], typer.Argument(help="One list for each study of this site.")],
+    as_json: AsJson = False,
+) -> None:
+    """Charge again what coordinators saw and this ledger lost; each list is a coordinator's."""
+    from fedrad.clock import SystemClock
+    from site_client.recovery import adopt as take_in
+    from site_client.settings import read_site
+
+    found = take_in(home, read_site(home), SystemClock(), lists=lists)
+    table = {"lines": found.lines, "charged": found.charged, "replies": found.replies}
+    said = f"{found.lines} lost lines of {found.replies} rounds and releases are charged again"
+    emit(as_json, table, said if found.lines else "nothing was lost that these lists have")
+
+
 def _counts(table: pd.DataFrame) -> dict[str, Any]:
     used = table[table["reason"] == ""]
     reasons = table.loc[table["reason"] != "", "reason"].value_counts()

@@ -9,11 +9,12 @@ be private, no decision depends on how many patients there are: the agreed numbe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fedrad.errors import BudgetExceededError, LostLinesError, NotReadyError, PrivacyError
-from fedrad.privacy.accounting import site_epsilon
-from fedrad.privacy.ledger import Charge, Line, reply_of, spent
+from fedrad.privacy.bounds import Bound, Limit, Plans, bound, touched
+from fedrad.privacy.ledger import Charge, Line, reply_of, stands_for
+from fedrad.protocol.checks import agreed_steps
 from fedrad.task import Task
 from site_client.settings import SiteSettings
 
@@ -28,11 +29,19 @@ class Ask:
     charge: Charge
     simulated: bool  # only a simulation may run what is not private
     revisions: frozenset[str] = frozenset()  # charged hashes of the task's name
+    charged: Plans = field(default_factory=dict)  # how long the charged contracts are
 
     def same_task(self, lines: Sequence[Line]) -> list[Line]:
         """Return the lines of this task, revisions of it included."""
         hashes = self.revisions | {self.charge.task_hash}
         return [line for line in lines if line.task_hash in hashes]
+
+    @property
+    def plans(self) -> Plans:
+        """How long the charged contracts are, and that of this charge."""
+        own = {self.charge.stream: agreed_steps(self.charge.stream, self.task)}
+        before = self.charged.get(self.charge.task_hash, {})
+        return {**self.charged, self.charge.task_hash: {**before, **own}}
 
 
 def check_round(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> None:
@@ -45,8 +54,8 @@ def check_round(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> None
 
     Raises:
         NotReadyError: Fewer agreed patients than the site wants for private training.
-        BudgetExceededError: The charge would pass the site's epsilon, in total or for the
-            task; carries the epsilon it would reach and the limit.
+        BudgetExceededError: The charge would pass the task's own epsilon, or the site's for
+            the task or in total; carries the epsilon it would reach and the limit.
         PrivacyError: Not private outside a simulation, less noise, more rounds or steps,
             or a larger delta than the site allows.
     """
@@ -86,12 +95,16 @@ def check_anchor(anchor: str, lines: Sequence[Line]) -> None:
     Raises:
         LostLinesError: No line has this hash.
     """
-    if anchor and all(line.hash != anchor for line in lines):
-        raise LostLinesError(
-            "the ledger lacks the last line that the aggregator saw: it was deleted or rolled "
-            "back, and what it spent would be forgotten; restore ledger.jsonl from a backup that "
-            f"has a line with the hash {anchor}"
-        )
+    if not anchor or any(line.hash == anchor for line in lines):
+        return
+    if any(stands_for(line) and anchor.startswith(stands_for(line)) for line in lines):
+        return  # lost, and taken in again from the aggregator's list
+    raise LostLinesError(
+        "the ledger lacks the last line that the aggregator saw: it was deleted or rolled "
+        "back, and what it spent would be forgotten; restore ledger.jsonl from a backup that "
+        f"has a line with the hash {anchor}, or ask the coordinator for what this site told "
+        "(fedrad-aggregator ledger) and take it in with fedrad-site ledger adopt"
+    )
 
 
 def steps_that_fit(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> int:
@@ -101,13 +114,13 @@ def steps_that_fit(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> i
     """
     if ask.charge.exact:
         return 0
+    bounds = list(_bounds(settings, ask, lines))
     low, high = 0, 1
-    while high < _MOST_STEPS and _fits(settings, ask, lines, steps=high):
+    while high < _MOST_STEPS and _fits(bounds, ask, steps=high):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        fits = _fits(settings, ask, lines, steps=middle)
-        low, high = (middle, high) if fits else (low, middle)
+        low, high = (middle, high) if _fits(bounds, ask, steps=middle) else (low, middle)
     return low
 
 
@@ -134,8 +147,9 @@ def _privacy_problems(settings: SiteSettings, ask: Ask) -> Iterator[str]:
     limits, charge, delta = settings.privacy, ask.charge, ask.task.privacy.delta
     if delta > limits.delta_limit:
         yield f"the task's delta {delta:g} is over delta_limit {limits.delta_limit:g}"
-    if delta * charge.patients_agreed >= 1:
-        yield f"the task's delta {delta:g} is not below 1 / {charge.patients_agreed} patients"
+    for whose, value in (("the task's delta", delta), ("delta_limit", limits.delta_limit)):
+        if value * charge.patients_agreed >= 1:
+            yield f"{whose} {value:g} is not below 1 / {charge.patients_agreed} patients"
     noise = charge.event.multiplier
     if charge.stream == "train" and noise < limits.min_noise:
         yield f"noise multiplier {noise:g} is under min_noise {limits.min_noise:g}"
@@ -161,34 +175,45 @@ def _refuse_few(settings: SiteSettings, ask: Ask, patients: int, smallest: int) 
 
 
 def _refuse_overspending(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> None:
-    for after, limit in _reached(settings, ask, lines):
-        if after > limit:
-            raise BudgetExceededError(settings.site.name, after, limit)
+    event = ask.charge.event
+    for one in _bounds(settings, ask, lines):
+        if not one.allows(event):
+            limit = one.limit
+            error = BudgetExceededError(settings.site.name, one.after(event), limit.epsilon)
+            error.add_note(f"{limit.name} at delta {limit.delta:g}; {one.how(event)}")
+            raise error
 
 
-def _fits(settings: SiteSettings, ask: Ask, lines: Sequence[Line], *, steps: int) -> bool:
+def _fits(bounds: Sequence[Bound], ask: Ask, *, steps: int) -> bool:
     event = replace(ask.charge.event, steps=steps)
-    asked = replace(ask, charge=replace(ask.charge, event=event))
-    return all(after <= limit for after, limit in _reached(settings, asked, lines))
+    return all(one.allows(event) for one in bounds)
 
 
-def _reached(
-    settings: SiteSettings, ask: Ask, lines: Sequence[Line]
-) -> Iterator[tuple[float, float]]:
-    """Yield (epsilon after the charge, its limit) for the task, if limited, and the site.
+def _bounds(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> Iterator[Bound]:
+    """Yield every limit with what counts under it, for every stream that is touched.
 
-    Both are taken at the site's own delta. In a simulation exact events are left out: the
-    site knows that they are not private.
+    In a simulation exact events are left out: the site knows that they are not private.
     """
-    limits, charge = settings.privacy, ask.charge
     counted = [line for line in lines if not (ask.simulated and line.mechanism == "exact")]
-    own = limits.per_task.get(ask.task.task.name)
+    for limit, under in _limits(settings, ask, counted):
+        for stream in touched(under, ask.charge.stream):
+            yield bound(under, stream, limit=limit, plans=ask.plans, coming=ask.charge)
+
+
+def _limits(
+    settings: SiteSettings, ask: Ask, lines: Sequence[Line]
+) -> Iterator[tuple[Limit, Sequence[Line]]]:
+    """Yield each limit with the lines that count under it.
+
+    The task's own is the promise of its contract, at the task's delta; the site's are
+    promises over all revisions of the task and over everything, at the site's delta.
+    """
+    privacy, promised = settings.privacy, ask.task.privacy
+    same = [line for line in lines if line.task_hash == ask.charge.task_hash]
+    yield Limit(name="the task's own", epsilon=promised.epsilon, delta=promised.delta), same
+    own = privacy.per_task.get(ask.task.task.name)
     if own is not None:
-        yield _after(ask.same_task(counted), charge, limits.delta_limit), own
-    yield _after(counted, charge, limits.delta_limit), limits.epsilon_limit
-
-
-def _after(lines: Sequence[Line], charge: Charge, delta: float) -> float:
-    streams = spent(lines)
-    streams[charge.stream] = (*streams.get(charge.stream, ()), charge.event)
-    return site_epsilon(streams, delta)
+        name = f"per_task.{ask.task.task.name}"
+        yield Limit(name=name, epsilon=own, delta=privacy.delta_limit), ask.same_task(lines)
+    name, limit = "epsilon_limit", privacy.epsilon_limit
+    yield Limit(name=name, epsilon=limit, delta=privacy.delta_limit), lines

@@ -96,6 +96,20 @@ class Journal:
             reserved = chain.newest_open(reservation)
             return self._append(chain.commit_line(reserved, steps=steps, time=stamp(self._clock)))
 
+    def adopt(self, lost: Line, *, steps: int) -> Line:
+        """Charge a line that only a coordinator still has, under its own name.
+
+        Args:
+            lost: The line as the coordinator saw it.
+            steps: How many of its steps no other line charges.
+
+        Raises:
+            LedgerError: It was adopted before, or as for ``reserve``.
+        """
+        with self.exclusive():
+            chain = self._known.chain
+            return self._append(chain.adoption_line(lost, steps=steps, time=stamp(self._clock)))
+
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the ledger against every other thread and process; blocks may be nested.
@@ -170,7 +184,9 @@ class Journal:
             self._known = _Known(chain=verify(before), size=size, modified_ns=-1)
             raise LedgerError(
                 f"{FILE} is damaged: {error}. Keep the file, restore it from a backup that "
-                "ends in the head the coordinator last saw, and do not train before"
+                "ends in the head the coordinator last saw, or from an older one and take in "
+                "what came after with fedrad-site ledger adopt; then start again. Do not train "
+                "before"
             ) from None
         self._remember()
 

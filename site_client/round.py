@@ -194,7 +194,8 @@ class Site:
             task=duty.task,
             charge=charge,
             simulated=self._runtime.simulated,
-            revisions=known.revisions(duty.task.task.name),
+            revisions=known.revisions(duty.task.task.name, lines),
+            charged=known.plans,
         )
         try:
             guard.check_round(duty.settings, ask, lines)

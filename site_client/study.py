@@ -3,22 +3,29 @@
 A study is accepted by a person; its task and contract then lie in
 ``state/studies/STUDY/``. A request that names anything else is declined before the archive
 is read. ``state/charged.json`` remembers what the ledger's lines stand on: how patients
-were dealt to splits, and the names of the tasks that were charged.
+were dealt to splits, and of the tasks that were charged the names and whole lengths.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedrad import durable
 from fedrad.contract import Contract, SiteTerms, read_contract
-from fedrad.errors import ContractChangedError, DamagedStateError, DeclinedError
+from fedrad.errors import (
+    ContractChangedError,
+    DamagedStateError,
+    DeclinedError,
+    SettingsError,
+)
 from fedrad.parameters import Parameters, refuse_non_finite
-from fedrad.privacy.ledger import Charge, Stream
-from fedrad.protocol.checks import agreed_event, check_request
+from fedrad.privacy.ledger import Charge, Line, Stream
+from fedrad.protocol.checks import agreed_event, agreed_steps, check_request
 from fedrad.protocol.messages import Request
 from fedrad.task import Task, read_task, task_hash
 from site_client import home as site_home
@@ -27,6 +34,7 @@ from site_client.settings import SiteSettings
 
 CHARGED = Path("state", "charged.json")
 TASK, CONTRACT = "task.toml", "contract.json"
+_PLANNED: tuple[Stream, ...] = ("train", "audit")  # streams whose length a contract fixes
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")  # it becomes a folder's name
 
 
@@ -108,10 +116,15 @@ class Charged:
 
     dealt: str = ""  # digest of how patients were dealt to splits; empty: no charge yet
     tasks: dict[str, str] = field(default_factory=dict)  # task hash -> task name
+    plans: dict[str, dict[str, int]] = field(default_factory=dict)  # hash -> stream -> steps
 
-    def revisions(self, name: str) -> frozenset[str]:
-        """Return the hashes of the charged tasks of one name: a revision is the same task."""
-        return frozenset(hash_ for hash_, known in self.tasks.items() if known == name)
+    def revisions(self, name: str, lines: Iterable[Line] = ()) -> frozenset[str]:
+        """Return the hashes of the charged tasks of one name: a revision is the same task.
+
+        A task in ``lines`` whose name was lost counts as any.
+        """
+        named = {hash_ for hash_, known in self.tasks.items() if known == name}
+        return frozenset(named | {line.task_hash for line in lines} - self.tasks.keys())
 
 
 def charged(home: Path, settings: SiteSettings, *, lines: int) -> Charged:
@@ -127,7 +140,7 @@ def charged(home: Path, settings: SiteSettings, *, lines: int) -> Charged:
             charges and nothing says how they were dealt.
         DamagedStateError: The file cannot be read.
     """
-    found = _read_charged(home / CHARGED)
+    found = read_charged(home)
     if found.dealt != _dealt(home, settings) and (found.dealt or lines):
         raise DeclinedError(
             "the split key, [splits] or the mapping file is not that of the first charge, so a "
@@ -137,27 +150,49 @@ def charged(home: Path, settings: SiteSettings, *, lines: int) -> Charged:
     return found
 
 
+def read_charged(home: Path) -> Charged:
+    """Read what the ledger stands on, without asking whether it still does.
+
+    Raises:
+        DamagedStateError: The file cannot be read.
+    """
+    path = home / CHARGED
+    if not path.exists():
+        return Charged()
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        plans = {hash_: dict(plan) for hash_, plan in table.get("plans", {}).items()}
+        return Charged(str(table["dealt"]), dict(table["tasks"]), plans)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DamagedStateError(f"{CHARGED} is damaged; restore it from a backup") from None
+
+
 def note_charge(home: Path, duty: Duty) -> None:
     """Write durably what the next line of the ledger stands on, unless it is known.
 
     Call it after ``charged`` and before the charge.
     """
-    before = _read_charged(home / CHARGED)
-    tasks = before.tasks | {duty.request.task_hash: duty.task.task.name}
-    if tasks != before.tasks:
-        table = {"dealt": _dealt(home, duty.settings), "tasks": tasks}
+    note_tasks(home, duty.settings, [duty.task])
+
+
+def note_tasks(home: Path, settings: SiteSettings, tasks: Iterable[Task]) -> None:
+    """Write durably that these tasks may be charged, unless it is known; as ``note_charge``."""
+    before = read_charged(home)
+    named, plans = dict(before.tasks), dict(before.plans)
+    for task in tasks:
+        named[task_hash(task)] = task.task.name
+        plans[task_hash(task)] = {name: agreed_steps(name, task) for name in _PLANNED}
+    if (named, plans) != (before.tasks, before.plans):
+        table = {"dealt": _dealt(home, settings), "tasks": named, "plans": plans}
         durable.write_json(home / CHARGED, table)
+
+
+def accepted_tasks(home: Path) -> Iterator[Task]:
+    """Yield the task of every study that was accepted here and can still be read."""
+    for path in sorted((home / "state" / "studies").glob(f"*/{TASK}")):
+        with suppress(SettingsError):
+            yield read_task(path)
 
 
 def _dealt(home: Path, settings: SiteSettings) -> str:
     return assignment(settings.patients, settings.splits, site_home.split_key(home))
-
-
-def _read_charged(path: Path) -> Charged:
-    if not path.exists():
-        return Charged()
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        return Charged(str(table["dealt"]), dict(table["tasks"]))
-    except (ValueError, KeyError, TypeError):
-        raise DamagedStateError(f"{CHARGED} is damaged; restore it from a backup") from None

@@ -190,6 +190,17 @@ def best_attack(events: Iterable[Event], *, false_alarm: float = 0.01) -> float:
     return float(np.clip(min(joining.min(), leaving.min()), false_alarm, 1.0))
 
 
+def attack_within(epsilon: float, delta: float, *, false_alarm: float = 0.01) -> float:
+    """Return what a perfect attacker recognises at most, where only one (epsilon, delta) holds.
+
+    Looser than ``best_attack``, which knows delta for every epsilon; arguments, bound and
+    result are those of the proof there.
+    """
+    joining = math.exp(min(epsilon, 700.0)) * false_alarm + delta
+    leaving = 1 - math.exp(-epsilon) * (1 - false_alarm - delta)
+    return float(np.clip(min(joining, leaving), false_alarm, 1.0))
+
+
 def merged(events: Iterable[Event]) -> Spent:
     """Merge equal events; all unsampled Gaussians become one.
 

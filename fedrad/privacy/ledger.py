@@ -20,6 +20,8 @@ from fedrad.privacy.accounting import Event, Mechanism
 SCHEMA = 1
 EMPTY_HEAD = ""  # the head of a ledger without lines
 _ATTEMPT = "#"  # never part of a reply_id, which is hexadecimal
+_ADOPTED = "#adopted-"  # and then the first _MARK digits of a lost line's hash
+_MARK = 24
 
 Kind = Literal["reserve", "commit", "release"]
 Stream = Literal["train", "audit", "window", "test", "other"]
@@ -124,6 +126,8 @@ class Chain:
         self._lines: list[Line] = []
         self._open: dict[tuple[str, str], Line] = {}
         self._settled: set[tuple[str, str]] = set()
+        self._hashes: set[str] = set()
+        self._marks: set[str] = set()  # of the lost lines that adopted ones stand for
 
     @property
     def head(self) -> str:
@@ -134,6 +138,10 @@ class Chain:
     def lines(self) -> tuple[Line, ...]:
         """Every line, oldest first."""
         return tuple(self._lines)
+
+    def knows(self, hash_: str) -> bool:
+        """Whether a line has this hash, or stands for a lost one that had it."""
+        return hash_ in self._hashes or hash_[:_MARK] in self._marks
 
     def next_attempt(self, reservation: str, stream: Stream) -> str:
         """Return the name under which a reply may be charged next.
@@ -197,6 +205,25 @@ class Chain:
             )
         )
 
+    def adoption_line(self, lost: Line, *, steps: int, time: str) -> Line:
+        """Return the line that would take in ``lost``, which somebody else has seen, next.
+
+        It is a release of its own, named after the lost line's hash; ``steps`` is 0 where
+        another line charges the same work.
+        """
+        return sealed(
+            replace(
+                lost,
+                seq=len(self._lines),
+                time=time,
+                kind="release",
+                reservation=f"{reply_of(lost)}{_ADOPTED}{lost.hash[:_MARK]}",
+                steps=steps,
+                prev=self.head,
+                hash="",
+            )
+        )
+
     def refuse(self, line: Line) -> None:
         """Raise ``LedgerError``, naming the line, unless it may come next."""
         problem = self._problem(line)
@@ -217,6 +244,9 @@ class Chain:
             self._open.pop(key, None)
             self._settled.add(key)
         self._lines.append(line)
+        self._hashes.add(line.hash)
+        if stands_for(line):
+            self._marks.add(stands_for(line))
 
     def _problem(self, line: Line) -> str:
         if line.schema != SCHEMA:
@@ -248,6 +278,17 @@ def reply_of(line: Line) -> str:
     return line.reservation.partition(_ATTEMPT)[0]
 
 
+def stands_for(line: Line) -> str:
+    """Return how the hash of the lost line begins that an adopted one stands for, or nothing."""
+    return line.reservation.partition(_ADOPTED)[2]
+
+
+def without_doubles(lines: Sequence[Line], known: Iterable[str] = ()) -> list[Line]:
+    """Return ``lines`` less adopted ones whose originals are among them or are ``known``."""
+    marks = {line.hash[:_MARK] for line in lines} | {hash_[:_MARK] for hash_ in known}
+    return [line for line in lines if not stands_for(line) or stands_for(line) not in marks]
+
+
 def digest(line: Line) -> str:
     """Return the SHA-256 over the canonical line without ``hash``, ``prev`` included."""
     table = asdict(line)
@@ -276,15 +317,26 @@ def spent(lines: Sequence[Line]) -> dict[str, tuple[Event, ...]]:
     """Return the events charged so far, per stream of patients.
 
     A commit takes the place of its reservation; an open reservation counts in full,
-    whether its work is still running or died. The lines of one task can be passed alone.
+    whether its work is still running or died. An adopted line counts unless the one that it
+    stands for is there too. The lines of one task can be passed alone.
     """
-    charged: dict[tuple[str, str], Event] = {}
-    for line in lines:
-        charged[line.reservation, line.stream] = line.event
+    charged: dict[tuple[str, str], Line] = {}
+    for line in without_doubles(lines):
+        charged[line.reservation, line.stream] = line
     streams: dict[str, list[Event]] = {}
-    for (_, stream), event in charged.items():
-        streams.setdefault(stream, []).append(event)
+    for (_, stream), line in charged.items():
+        streams.setdefault(stream, []).append(line.event)
     return {stream: tuple(events) for stream, events in streams.items()}
+
+
+def unsettled(lines: Iterable[Line]) -> list[Line]:
+    """Return the reservations that no commit settled: work that runs, or died."""
+    found: dict[tuple[str, str], Line] = {}
+    for line in lines:
+        found.pop((line.reservation, line.stream), None)
+        if line.kind == "reserve":
+            found[line.reservation, line.stream] = line
+    return list(found.values())
 
 
 _FIELDS: dict[str, type] = {

@@ -20,7 +20,7 @@ from fedrad.privacy.accounting import Event, Mechanism
 from fedrad.privacy.ledger import SCHEMA as LEDGER_SCHEMA
 from fedrad.privacy.ledger import Line, Stream, digest
 from fedrad.protocol.messages import SCHEMA, Block, Reply, Request, reply_id
-from fedrad.task import Task
+from fedrad.task import Task, is_evaluation_round
 
 _NORM_FACTOR = 1e3  # an update this many times the model is a fault, not training
 _LARGEST = 1e9  # of a sum, its noise or its sensitivity: more than any count of patients
@@ -135,6 +135,17 @@ def agreed_event(stream: Stream, task: Task, contract: Contract, site: str) -> E
         return _event("subsampled-gaussian", sigma=sigma, q=q, steps=task.training.steps)
     sigma = 0.0 if task.exact else terms.audit_sigma
     return _event("gaussian", sigma=sigma, q=1.0, steps=1)
+
+
+def agreed_steps(stream: Stream, task: Task) -> int:
+    """Return how many steps, or releases, a whole contract charges to ``stream`` at most."""
+    rounds = task.federation.rounds
+    if stream == "train":
+        return task.training.steps * (rounds + task.federation.spare_rounds)
+    if stream != "audit":
+        return 1
+    scheduled = sum(is_evaluation_round(task, number) for number in range(1, rounds + 1))
+    return max(1, min(scheduled, task.privacy.audit_releases))
 
 
 def check_line(line: Line, task: Task, contract: Contract, *, site: str) -> None:

@@ -36,7 +36,7 @@ from site_client.settings import (
 DELTA = 1e-4
 
 
-def make_task(**privacy: Any) -> Task:
+def make_task(rounds: int = 60, **privacy: Any) -> Task:
     return parse_task(
         {
             "schema": 1,
@@ -51,9 +51,9 @@ def make_task(**privacy: Any) -> Task:
             "recipe": {"size": [16, 16], "intensity": {"kind": "range", "constants": "radiograph"}},
             "model": {"name": "filter_bank_cnn"},
             "training": {"steps": 10, "expected_batch_patients": 12.0},
-            "federation": {"rounds": 4},
+            "federation": {"rounds": rounds, "spare_rounds": 0},
             "privacy": {"enabled": True, "delta": DELTA, **privacy},
-            "evaluation": {"metrics": ["auroc"], "edges": [0.0, 0.5, 1.0]},
+            "evaluation": {"metrics": ["auroc"], "edges": [0.0, 0.5, 1.0], "every_rounds": 15},
             "analysis": {"primary": "auroc"},
         }
     )
