@@ -45,3 +45,15 @@ class ModelChoice:
                 f"trained {self.trained!r} would freeze weights that nobody trained; "
                 "name starting weights in initial, or train all"
             )
+
+    def start(self) -> str:
+        """Return one sentence by which a person can judge what the model starts from."""
+        known = self.provenance
+        if known is None:
+            return "the model starts from random weights of the study's seed"
+        parts = {"data": known.data, "licence": known.licence, "privacy": known.privacy}
+        told = "; ".join(f"{name}: {text}" for name, text in parts.items() if text)
+        return (
+            f"the model starts from {self.initial} (SHA-256 {known.digest}), made by "
+            f"{known.source}; {told}; trained here: {self.trained}"
+        )

@@ -90,19 +90,6 @@ def refuse_other_start(
         raise ContractChangedError("a parameter that was to stay frozen differs from the contract")
 
 
-def described(task: Task) -> str:
-    """Return one sentence a person can judge the starting weights by, before accepting."""
-    known = task.model.provenance
-    if known is None:
-        return "the model starts from random weights of the study's seed"
-    parts = {"data": known.data, "licence": known.licence, "privacy": known.privacy}
-    told = "; ".join(f"{name}: {text}" for name, text in parts.items() if text)
-    return (
-        f"the model starts from {task.model.initial} (SHA-256 {known.digest}), made by "
-        f"{known.source}; {told}; trained here: {task.model.trained}"
-    )
-
-
 def _read(path: Path, task: Task) -> Parameters:
     from safetensors import SafetensorError
     from safetensors.numpy import load

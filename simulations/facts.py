@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aggregator.facts import Fact, write_facts
 from fedrad.contract import Contract
+from fedrad.task import read_task
 from simulations import wire
 from simulations.places import home_of
 from simulations.premises import Stocked
@@ -22,12 +23,21 @@ def write(run: Path, contract: Contract, stock: Sequence[Stocked], *, banner: st
     """Write ``facts.json`` into the run folder."""
     found = [
         Fact(key="banner", text=banner),
+        *_start(run),
         *_identifiers(run),
         *_refusals(run, contract),
         *_set_aside(run, stock),
         *_sat_out(run, stock),
     ]
     write_facts(run, found)
+
+
+def _start(run: Path) -> Iterator[Fact]:
+    path = run / "task.toml"
+    model = read_task(path).model if path.exists() else None
+    if model is not None and model.initial:
+        text = f"In this run {model.start()}."
+        yield Fact(key="starting weights", text=text, command=f"grep -A9 provenance {path}")
 
 
 def _identifiers(run: Path) -> Iterator[Fact]:

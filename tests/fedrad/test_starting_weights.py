@@ -16,7 +16,7 @@ from fedrad.models.networks import build
 from fedrad.parameters import Parameters, digest, whole, write_safetensors
 from fedrad.protocol.messages import Request
 from fedrad.provenance import Provenance
-from fedrad.starting_weights import described, pinned, refuse_other_start, starting_model
+from fedrad.starting_weights import pinned, refuse_other_start, starting_model
 from fedrad.task import Task, task_hash
 
 NAME = "start.safetensors"
@@ -163,8 +163,8 @@ def test_a_site_refuses_another_first_model_or_a_changed_frozen_part(
 
 def test_a_person_reads_source_data_and_licence_before_accepting(tmp_path: Path) -> None:
     task = starting(tmp_path, weights_of(7), "last")
-    told = described(task)
+    told = task.model.start()
     assert task.model.provenance
     for text in (task.model.provenance.digest, "made by us", "data: x", "licence: l", "last"):
         assert text in told
-    assert "random weights" in described(tiny_task())
+    assert "random weights" in tiny_task().model.start()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+from tiny_study import tiny_task
 
 from aggregator.facts import read_facts
 from fedrad.clock import SystemClock
 from fedrad.contract import Contract, SiteTerms
+from fedrad.provenance import Provenance
+from fedrad.task import write_task
 from simulations import facts
 from simulations.places import home_of
 from simulations.planted import Planted, write_planted
@@ -28,6 +33,16 @@ def told(run: Path, *stock: Stocked) -> dict[str, str]:
 
 def test_an_uneventful_run_has_nothing_but_its_banner(tmp_path: Path) -> None:
     assert told(tmp_path, Stocked("east", {"train": 9}, {})) == {"banner": "Phantoms"}
+
+
+def test_starting_weights_are_told_with_their_provenance(tmp_path: Path) -> None:
+    write_task(tmp_path / "task.toml", tiny_task())
+    assert "starting weights" not in told(tmp_path)
+    known = Provenance(source="us", data="films of 1999", licence="CC0-1.0", digest="a" * 64)
+    task = tiny_task()
+    model = replace(task.model, initial="w.safetensors", provenance=known)
+    write_task(tmp_path / "task.toml", replace(task, model=model))
+    assert "data: films of 1999; licence: CC0-1.0" in told(tmp_path)["starting weights"]
 
 
 def test_an_identifier_that_got_out_is_counted_and_not_hidden(tmp_path: Path) -> None:
