@@ -1,10 +1,15 @@
 """The hospital's commands, on real archives."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_study import tiny_task
 
+from fedrad.provenance import Provenance
+from fedrad.task import task_hash, write_task
 from site_client.cli import app
 
 
@@ -47,3 +52,17 @@ def test_a_missing_archive_cannot_be_reached(site: Any, capsys: pytest.CaptureFi
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "archive" in printed.err
+
+
+def test_a_person_sees_hash_and_provenance_before_accepting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = tiny_task()
+    known = Provenance(source="us", data="films of 1999", licence="CC0-1.0", digest="a" * 64)
+    model = replace(plain.model, initial="w.safetensors", provenance=known)
+    for task, start in ((plain, "random weights"), (replace(plain, model=model), "films of 1999")):
+        write_task(tmp_path / "task.toml", task)
+        assert run("task", str(tmp_path / "task.toml")) == 0
+        said = capsys.readouterr().out
+        assert start in said
+        assert task_hash(task) in said
