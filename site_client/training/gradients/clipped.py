@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,7 +29,12 @@ ROUNDING = 1 - 2.0**-15  # the sum of float32 numbers stays within the bound all
 
 
 def clipped_sum(
-    module: nn.Module, patients: Sequence[Record], loss: Loss, *, max_norm: float
+    module: nn.Module,
+    patients: Sequence[Record],
+    loss: Loss,
+    *,
+    max_norm: float,
+    precision: torch.dtype = torch.float32,
 ) -> GradientSum:
     """Return the sum of the patients' gradients, each clipped to ``max_norm``.
 
@@ -40,6 +46,7 @@ def clipped_sum(
         patients: Any number, also none.
         loss: One value per image.
         max_norm: The largest L2 norm of one patient's gradient over all tensors.
+        precision: Of the signals in the network, float32 or bfloat16; see ``engine``.
 
     Raises:
         ModelError: The gradients of a layer or of the loss are not known patient by
@@ -48,8 +55,9 @@ def clipped_sum(
     total = {name: torch.zeros_like(tensor) for name, tensor in trained_tensors(module).items()}
     skipped = 0
     for chunk in chunks(patients):
-        shares = _shares(module, chunk, loss)
+        shares = _shares(module, chunk, loss, precision)
         factors = clip_factors(shares, max_norm) if shares else torch.ones(len(chunk))
+        factors = factors.where(_finite(chunk), 0.0)
         skipped += int((factors == 0).sum())
         for share in shares:
             total[share.name] += share.weighted_sum(factors)
@@ -64,11 +72,17 @@ def clip_factors(shares: Sequence[Share], max_norm: float) -> torch.Tensor:
     return torch.where(norms <= LARGEST_NORM, factors, 0.0).float()
 
 
-def _shares(module: nn.Module, chunk: list[Record], loss: Loss) -> list[Share]:
+def _finite(chunk: list[Record]) -> torch.Tensor:
+    return torch.tensor([bool(np.isfinite(record.images).all()) for record in chunk])
+
+
+def _shares(
+    module: nn.Module, chunk: list[Record], loss: Loss, precision: torch.dtype
+) -> list[Share]:
     images, truth = stack_images(chunk), stack_truth(chunk)
     grouping = Grouping(tuple(len(record.images) for record in chunk))
 
     def losses(output: torch.Tensor) -> torch.Tensor:
         return loss(output, truth)
 
-    return shares_of(module, images, losses, grouping)
+    return shares_of(module, images, losses, grouping, precision=precision)

@@ -2,11 +2,12 @@
 
 The weight gradient of a convolution is a correlation of its input with the gradient of its
 output. That of a transposed convolution is the same correlation with the two exchanged, so
-one description serves both. Signals are (N, C, [D,] H, W).
+one description serves both. Signals are (N, C, [D,] H, W) float32.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,11 +25,18 @@ GROUPED_CHANNELS = 8
 class Geometry:
     """What fixes a correlation besides its two signals."""
 
-    shape: tuple[int, ...]  # of the weight: (O, I / groups, …)
+    shape: tuple[int, ...]  # of the weight: (O, I / groups, …); (O, I) of a linear layer
     stride: tuple[int, ...]
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether every output position reads one input position: a plain matrix product."""
+        small = all(edge == 1 for edge in self.shape[2:])
+        still = max(self.stride) == 1 and not any(self.padding)
+        return small and still and self.groups == 1
 
     @property
     def weights(self) -> int:
@@ -42,8 +50,11 @@ def whole(geometry: Geometry, given: torch.Tensor, back: torch.Tensor) -> torch.
     Args:
         geometry: Of the convolution that maps ``given`` to the shape of ``back``.
         given: Its input, (N, I, …).
-        back: Gradient of its output, (N, O, …), dtype of ``given``.
+        back: Gradient of its output, (N, O, …).
     """
+    if len(geometry.shape) == 2:
+        product: torch.Tensor = torch.tensordot(back, given, ([0, 2], [0, 2]))
+        return product
     weight = given.new_empty(geometry.shape)  # only its shape is read
     gradients = torch.ops.aten.convolution_backward(
         back,
@@ -67,13 +78,17 @@ def by_group(
 ) -> torch.Tensor:
     """Return one weight gradient for each group of a block, (groups, O, I / groups, …).
 
-    In three dimensions, and for small weights in two, the groups become the groups of one
-    convolution; otherwise the kernel runs once per group.
+    A pointwise one is a matrix product per group. In three dimensions, and for small weights
+    in two, the groups become the groups of one convolution; otherwise the kernel runs once
+    per group.
     """
     given, back = given[block.rows], back[block.rows]
+    if geometry.pointwise:
+        products = torch.bmm(_columns(back, block), _columns(given, block).transpose(1, 2))
+        return products.reshape(block.groups, *geometry.shape)
     volumes = len(geometry.stride) == 3
     small = geometry.weights <= GROUPED_WEIGHTS and geometry.shape[0] >= GROUPED_CHANNELS
-    if block.groups > 1 and (volumes or small) and given.dtype == torch.float32:
+    if block.groups > 1 and (volumes or small):
         return _grouped(geometry, given, back, block)
     parts = zip(torch.split(given, block.each), torch.split(back, block.each), strict=True)
     return torch.stack([whole(geometry, one, other) for one, other in parts])
@@ -84,44 +99,62 @@ def squared_norms(
 ) -> torch.Tensor:
     """Return the squared norm of each group's weight gradient without forming it, (groups,).
 
-    Two dimensions and one convolution group only. With U the patches of the input and B the
-    gradient of the output, both with one column for each output position t of the group, the
-    gradient is B Uᵀ, and its squared norm the sum over t, t' of (UᵀU)(BᵀB) [1, 2].
+    Two dimensions and one convolution group only, or pointwise. With U the patches of the
+    input and B the gradient of the output, both with one column for each output position t of
+    the group, the gradient is B Uᵀ, and its squared norm the sum over t, t' of
+    (UᵀU)(BᵀB) [1, 2]. It is never too small: rounding is bounded by the product of the two
+    Gram norms, which is added, so that a sum that cancels cannot pass as a small norm.
 
     References:
         [1] Goodfellow, Efficient Per-Example Gradient Computations, 2015.
         [2] Bu, Mao, Xu, Scalable and Efficient Training of Large Convolutional Neural
             Networks with Differential Privacy, NeurIPS 2022, sec. 3.
     """
-    patches = given[block.rows]
-    if any(edge > 1 for edge in geometry.shape[2:]) or max(geometry.stride) > 1:
-        patches = functional.unfold(
-            patches, geometry.shape[2:], geometry.dilation, geometry.padding, geometry.stride
-        )
-    return _product_of_grams(_columns(patches, block), _columns(back[block.rows], block))
-
-
-def product_norms(given: torch.Tensor, back: torch.Tensor, block: Block) -> torch.Tensor:
-    """Return the squared norm of each group's back @ givenᵀ, (groups,); (N, C, T) both."""
-    return _product_of_grams(_columns(given[block.rows], block), _columns(back[block.rows], block))
-
-
-def _product_of_grams(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Return the squared norm of right @ leftᵀ for matrices (G, C, T): never too small.
-
-    Rounding is bounded by the product of the two Gram norms; it is added, so that a sum
-    that cancels cannot pass as a small norm. Float32.
-    """
-    ours = torch.bmm(left.transpose(1, 2), left).flatten(1).float()
-    theirs = torch.bmm(right.transpose(1, 2), right).flatten(1).float()
+    given, back = given[block.rows], back[block.rows]
+    ours, theirs = _patch_gram(geometry, given, block), _gram(_columns(back, block))
     bound = torch.linalg.vector_norm(ours, dim=1) * torch.linalg.vector_norm(theirs, dim=1)
-    exact: torch.Tensor = (ours * theirs).sum(1)
-    return exact.clamp(min=0) + 2.0**-20 * bound
+    exact = (ours * theirs).sum(1)
+    upper: torch.Tensor = exact.clamp(min=0) + 2.0**-20 * bound
+    return upper
+
+
+def _patch_gram(geometry: Geometry, given: torch.Tensor, block: Block) -> torch.Tensor:
+    """Return the Gram matrix of every group's patches, (groups, T * T).
+
+    Patches overlap, so the products of single padded positions are taken once, where those
+    are fewer, and summed over the kernel's offsets.
+    """
+    if geometry.pointwise:
+        return _gram(_columns(given, block))
+    across, down = geometry.padding[1], geometry.padding[0]
+    height, width = given.shape[2] + 2 * down, given.shape[3] + 2 * across
+    places = _places(geometry, height, width)
+    if block.each > 1 or (height * width) ** 2 > places.numel() * places.shape[1]:
+        patches = functional.unfold(
+            given, geometry.shape[2:], geometry.dilation, geometry.padding, geometry.stride
+        )
+        return _gram(_columns(patches, block))
+    padded = functional.pad(given, (across, across, down, down)).flatten(2)
+    pairs = places[:, :, None] * (height * width) + places[:, None, :]
+    return _gram(padded)[:, pairs.flatten(1)].sum(1)
+
+
+@functools.lru_cache(maxsize=256)
+def _places(geometry: Geometry, height: int, width: int) -> torch.Tensor:
+    """Return the padded position that offset k of the kernel reads for output t, (K, T)."""
+    places = torch.arange(height * width, dtype=torch.float64).reshape(1, 1, height, width)
+    found = functional.unfold(places, geometry.shape[2:], geometry.dilation, 0, geometry.stride)
+    return found[0].long()
+
+
+def _gram(columns: torch.Tensor) -> torch.Tensor:
+    """(G, C, T) to the products of all columns, (G, T * T)."""
+    return torch.bmm(columns.transpose(1, 2), columns).flatten(1)
 
 
 def _columns(rows: torch.Tensor, block: Block) -> torch.Tensor:
     """(groups * each, C, …) to (groups, C, each * T)."""
-    flat = rows.flatten(2).float()
+    flat = rows.flatten(2)
     if block.each == 1:
         return flat
     split = flat.reshape(block.groups, block.each, *flat.shape[1:])

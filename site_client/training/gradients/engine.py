@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.func import functional_call
 
 from fedrad.errors import ModelError
 from site_client.training.gradients.grouping import Grouping
@@ -23,7 +22,12 @@ Losses = Callable[[torch.Tensor], torch.Tensor]
 
 
 def shares_of(
-    module: nn.Module, images: torch.Tensor, losses: Losses, grouping: Grouping
+    module: nn.Module,
+    images: torch.Tensor,
+    losses: Losses,
+    grouping: Grouping,
+    *,
+    precision: torch.dtype = torch.float32,
 ) -> list[Share]:
     """Return every trained tensor's share in the gradient of each group's mean loss.
 
@@ -34,14 +38,18 @@ def shares_of(
         images: (N, C, [D,] H, W) float32, group by group.
         losses: From the network's output to one value per row, (N,).
         grouping: Which rows belong together; N rows.
+        precision: Of the signals in the network, float32 or bfloat16. Losses, gradients and
+            norms are float32 in both cases, so the bound holds in both.
 
     Raises:
         ModelError: A trained tensor has no rule, a layer ran twice or saw its input changed
             in place, or the loss is not one value per row; names it and the way out.
     """
     catcher = _Catcher(module, grouping)
-    with catcher.listening():
-        each = losses(functional_call(module, _without_history(module), (images,)))
+    low = precision != torch.float32
+    with catcher.listening(), _still(module), torch.autocast("cpu", precision, enabled=low):
+        output = module(images)
+    each = losses(output.float() if low else output)
     if each.shape != (len(images),):
         raise ModelError(
             f"the loss gives values of shape {tuple(each.shape)} for {len(images)} images; "
@@ -127,8 +135,7 @@ class _Catcher:
                     "a patient's gradient; give each use its own layer, or freeze it"
                 )
             self._seen.add(name)
-            if not output.requires_grad:
-                output = _Root.apply(output, self._trigger)  # type: ignore[no-untyped-call]
+            output, watched = _watchable(output, self._trigger)
             given = inputs[0].detach()
             version = given._version
 
@@ -138,15 +145,40 @@ class _Catcher:
                         f"the input of {type(layer).__name__} at {name!r} is changed in place "
                         "after the layer ran; make that operation return a new tensor"
                     )
-                prefix = f"{name}." if name else ""
-                seen = Seen(given, back.detach(), self._grouping)
-                self.shares.extend(rule(layer, seen, prefix))
+                back = back.detach().reshape(output.shape)
+                seen = Seen(given.float(), back.float(), self._grouping)
+                self.shares.extend(rule(layer, seen, f"{name}." if name else ""))
 
-            output.register_hook(catch)  # type: ignore[no-untyped-call]
+            watched.register_hook(catch)  # type: ignore[no-untyped-call]
             return output
 
         return listen
 
 
-def _without_history(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach() for name, tensor in module.named_parameters()}
+def _watchable(output: torch.Tensor, trigger: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a layer's output and the tensor whose gradient is the output's.
+
+    A hook on a view is lost when the view is changed in place; one on its base is not.
+    """
+    base = output._base
+    if base is not None:
+        dense = base.is_contiguous() and output.is_contiguous()
+        if dense and base.requires_grad and base.numel() == output.numel():
+            return output, base
+        output = output.clone()
+    if not output.requires_grad:
+        output = _Root.apply(output, trigger)  # type: ignore[no-untyped-call]
+    return output, output
+
+
+@contextmanager
+def _still(module: nn.Module) -> Iterator[None]:
+    """Let the trained tensors take no part in the backward pass of what runs inside."""
+    stilled = [tensor for tensor in module.parameters() if tensor.requires_grad]
+    try:
+        for tensor in stilled:
+            tensor.requires_grad = False
+        yield
+    finally:
+        for tensor in stilled:
+            tensor.requires_grad = True

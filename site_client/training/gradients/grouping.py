@@ -8,7 +8,7 @@ sums over a group are sums over one axis of a reshaped batch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -56,7 +56,12 @@ class Grouping:
         """Return the sum of ``rows`` (N, …) over each group, (G, …)."""
         if self.single:
             return rows
-        return torch.cat([block.split(rows).sum(1) for block in self.blocks])
+        return self.joined(lambda block: block.split(rows).sum(1))
+
+    def joined(self, part: Callable[[Block], torch.Tensor]) -> torch.Tensor:
+        """Return what ``part`` gives for every block, (groups, …) each, as one (G, …)."""
+        parts = [part(block) for block in self.blocks]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def to_rows(self, values: torch.Tensor) -> torch.Tensor:
         """Return the value of its group (G,) for every row, (N,)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -24,6 +25,7 @@ from site_client.training.gradients.shares import Kept, Recomputed, Share
 # Gradients are recomputed instead of kept where 2 T² <= weights * this (T: positions of a
 # group): below it the Gram matrices cost little beside the memory of the gradients.
 RECOMPUTE = 1 / 16
+SHORT = 64  # positions
 NORM_FIRST, BY_GROUP, SUMMED = "norm first", "by group", "summed"
 
 
@@ -31,8 +33,8 @@ NORM_FIRST, BY_GROUP, SUMMED = "norm first", "by group", "summed"
 class Seen:
     """What passed through one layer."""
 
-    given: torch.Tensor  # its input
-    back: torch.Tensor  # the gradient of the loss at its output
+    given: torch.Tensor  # its input, float32
+    back: torch.Tensor  # the gradient of the loss at its output, float32
     grouping: Grouping
 
 
@@ -63,16 +65,19 @@ def convolution(module: nn.Module, seen: Seen, prefix: str) -> Iterator[Share]:
             given, back = back, given
         yield _correlated(_geometry(module), Seen(given, back, seen.grouping), prefix + "weight")
     if "bias" in trained(module):
-        yield Kept(prefix + "bias", SUMMED, seen.grouping.sums(seen.back.flatten(2).sum(2)))
+        yield Kept(prefix + "bias", SUMMED, seen.grouping.sums(_over_positions(seen.back)))
 
 
 def linear(module: nn.Module, seen: Seen, prefix: str) -> Iterator[Share]:
     """Share the gradients of a linear layer; inputs (N, …, I), outputs (N, …, O)."""
-    given, back = (_columns(signal) for signal in (seen.given, seen.back))
+    if not isinstance(module, nn.Linear):
+        raise ModelError(f"{type(module).__name__} is no linear layer")
+    given, back = (_channels_second(signal) for signal in (seen.given, seen.back))
     if "weight" in trained(module):
-        yield _products(prefix + "weight", Seen(given.to(back.dtype), back, seen.grouping))
+        geometry = Geometry(tuple(module.weight.shape), (1,), (0,), (1,), 1)
+        yield _correlated(geometry, Seen(given, back, seen.grouping), prefix + "weight")
     if "bias" in trained(module):
-        yield Kept(prefix + "bias", SUMMED, seen.grouping.sums(back.sum(2)))
+        yield Kept(prefix + "bias", SUMMED, seen.grouping.sums(_over_positions(back)))
 
 
 def channel_norm(module: nn.Module, seen: Seen, prefix: str) -> Iterator[Share]:
@@ -83,12 +88,13 @@ def channel_norm(module: nn.Module, seen: Seen, prefix: str) -> Iterator[Share]:
     """
     if not isinstance(module, (nn.GroupNorm, _InstanceNorm)):
         raise ModelError(f"{type(module).__name__} is no GroupNorm or InstanceNorm")
-    back = seen.back.flatten(2).float()
+    back = seen.back.flatten(2)
     if "weight" in trained(module):
-        level = _levelled(seen.given.flatten(2).float(), module)
-        yield Kept(prefix + "weight", SUMMED, seen.grouping.sums((level * back).sum(2)))
+        level = _levelled(seen.given.flatten(2), module)
+        rows = _over_positions(level.mul_(back))
+        yield Kept(prefix + "weight", SUMMED, seen.grouping.sums(rows))
     if "bias" in trained(module):
-        yield Kept(prefix + "bias", SUMMED, seen.grouping.sums(back.sum(2)))
+        yield Kept(prefix + "bias", SUMMED, seen.grouping.sums(_over_positions(back)))
 
 
 def layer_norm(module: nn.Module, seen: Seen, prefix: str) -> Iterator[Share]:
@@ -96,10 +102,10 @@ def layer_norm(module: nn.Module, seen: Seen, prefix: str) -> Iterator[Share]:
     if not isinstance(module, nn.LayerNorm):
         raise ModelError(f"{type(module).__name__} is no LayerNorm")
     shape = tuple(module.normalized_shape)
-    back = seen.back.float()
+    back = seen.back
     middle = (len(back), -1, *shape)
     if "weight" in trained(module):
-        level = nn.functional.layer_norm(seen.given.float(), shape, eps=module.eps)
+        level = nn.functional.layer_norm(seen.given, shape, eps=module.eps)
         rows = (back * level).reshape(middle).sum(1)
         yield Kept(prefix + "weight", SUMMED, seen.grouping.sums(rows))
     if "bias" in trained(module):
@@ -115,7 +121,7 @@ def prelu(module: nn.Module, seen: Seen, prefix: str) -> Iterator[Share]:
     if not isinstance(module, nn.PReLU):
         raise ModelError(f"{type(module).__name__} is no PReLU")
     if trained(module):
-        products = seen.given.float().clamp(max=0) * seen.back.float()
+        products = seen.given.clamp(max=0) * seen.back
         front = (len(products), module.weight.numel(), -1)
         yield Kept(prefix + "weight", SUMMED, seen.grouping.sums(products.reshape(front).sum(2)))
 
@@ -138,44 +144,31 @@ RULES: dict[type[nn.Module], Rule] = {
 
 
 def _correlated(geometry: Geometry, seen: Seen, name: str) -> Share:
-    given, back, grouping = seen.given.to(seen.back.dtype), seen.back, seen.grouping
-    blocks = list(grouping.blocks)
-    matrices = len(geometry.stride) == 2 and geometry.groups == 1
-    if matrices and _is_small(back, grouping, geometry.weights):
-        norms = [correlation.squared_norms(geometry, given, back, block) for block in blocks]
-
-        def gradient(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-            return correlation.whole(geometry, one, other)
-
-        return Recomputed(name, NORM_FIRST, torch.cat(norms), (given, back), grouping, gradient)
-    rows = [correlation.by_group(geometry, given, back, block) for block in blocks]
-    return Kept(name, BY_GROUP, torch.cat(rows))
-
-
-def _products(name: str, seen: Seen) -> Share:
-    """Share the gradient back @ givenᵀ of (N, I, T) and (N, O, T)."""
     given, back, grouping = seen.given, seen.back, seen.grouping
-    blocks = list(grouping.blocks)
-    if _is_small(back, grouping, given.shape[1] * back.shape[1]):
-        norms = [correlation.product_norms(given, back, block) for block in blocks]
-        return Recomputed(name, NORM_FIRST, torch.cat(norms), (given, back), grouping, _product)
-    rows = torch.bmm(back, given.transpose(1, 2))
-    return Kept(name, BY_GROUP, grouping.sums(rows))
-
-
-def _product(given: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
-    gradient: torch.Tensor = torch.tensordot(back, given, ([0, 2], [0, 2]))
-    return gradient
-
-
-def _is_small(back: torch.Tensor, grouping: Grouping, weights: int) -> bool:
+    matrices = geometry.pointwise or (len(geometry.stride) == 2 and geometry.groups == 1)
     positions = math.prod(back.shape[2:]) * grouping.largest
-    return 2 * positions**2 <= weights * RECOMPUTE
+    if matrices and 2 * positions**2 <= geometry.weights * RECOMPUTE:
+        squared = grouping.joined(partial(correlation.squared_norms, geometry, given, back))
+        gradient = partial(correlation.whole, geometry)
+        return Recomputed(name, NORM_FIRST, squared, (given, back), grouping, gradient)
+    rows = grouping.joined(partial(correlation.by_group, geometry, given, back))
+    return Kept(name, BY_GROUP, rows)
 
 
-def _columns(signal: torch.Tensor) -> torch.Tensor:
+def _channels_second(signal: torch.Tensor) -> torch.Tensor:
     """(N, …, C) to (N, C, T)."""
     return signal.reshape(len(signal), -1, signal.shape[-1]).transpose(1, 2)
+
+
+def _over_positions(signal: torch.Tensor) -> torch.Tensor:
+    """Return the sum over all positions, (N, C, …) to (N, C).
+
+    Short sums go through a matrix product, which is faster.
+    """
+    flat = signal.flatten(2)
+    if flat.shape[2] < SHORT:
+        return flat @ flat.new_ones(flat.shape[2])
+    return flat.sum(2)
 
 
 def _levelled(given: torch.Tensor, module: nn.GroupNorm | _InstanceNorm) -> torch.Tensor:

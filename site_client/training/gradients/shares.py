@@ -46,18 +46,17 @@ class Kept:
 
     name: str
     way: str
-    rows: torch.Tensor  # (G, *shape of the tensor)
+    rows: torch.Tensor  # (G, *shape of the tensor) float32
 
     @property
     def squared(self) -> torch.Tensor:
         """Squared norms, (G,) float32."""
-        flat = self.rows.flatten(1).float()
-        norms: torch.Tensor = torch.linalg.vector_norm(flat, dim=1)
+        norms: torch.Tensor = torch.linalg.vector_norm(self.rows.flatten(1), dim=1)
         return norms.square()
 
     def weighted_sum(self, factors: torch.Tensor) -> torch.Tensor:
         """Return the weighted sum; see ``Share``."""
-        rows = without(self.rows, factors).float().flatten(1)
+        rows = without(self.rows, factors).flatten(1)
         return (factors[None] @ rows).reshape(self.rows.shape[1:])
 
 
@@ -68,7 +67,7 @@ class Recomputed:
     name: str
     way: str
     squared: torch.Tensor
-    signals: tuple[torch.Tensor, torch.Tensor]  # (N, …) each: input, gradient of the output
+    signals: tuple[torch.Tensor, torch.Tensor]  # (N, …) float32: input, gradient of the output
     grouping: Grouping
     gradient: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of both, summed over rows
 
@@ -76,8 +75,7 @@ class Recomputed:
         """Return the weighted sum; see ``Share``."""
         each = self.grouping.to_rows(factors)
         given, back = (without(signal, each) for signal in self.signals)
-        scaled = back * each.reshape(-1, *[1] * (back.ndim - 1)).to(back.dtype)
-        return self.gradient(given.to(back.dtype), scaled).float()
+        return self.gradient(given, back * each.reshape(-1, *[1] * (back.ndim - 1)))
 
 
 def without(rows: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
