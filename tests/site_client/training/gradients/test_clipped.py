@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from opacus import GradSampleModule
 from torch import nn
 
-from fedrad.models.networks import build
-from fedrad.task import Task
 from site_client.training.gradients import GradientSum, clipped_sum, plain_sum
 from site_client.training.losses import Loss, cross_entropy, dice
 from site_client.training.source import PatientImages, Record, stack_images, stack_truth
@@ -60,8 +58,7 @@ def test_the_sum_is_that_of_one_backward_pass_per_patient(
     found = clipped_sum(head, patients, cross_entropy, max_norm=max_norm)
     expected = one_by_one(head, patients, max_norm)
     assert list(found.total) == list(expected)
-    for name, tensor in expected.items():
-        torch.testing.assert_close(found.total[name], tensor, atol=2e-5, rtol=1e-4)
+    assert moved(found, GradientSum(expected, 0)) <= 1e-4 * max_norm * len(counts) + 1e-6
 
 
 def test_opacus_finds_the_same_gradients(head: nn.Module, feature_patients: Draw) -> None:
@@ -77,34 +74,6 @@ def test_opacus_finds_the_same_gradients(head: nn.Module, feature_patients: Draw
     found = clipped_sum(head, patients, cross_entropy, max_norm=0.5).total
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "parameters"),
-    [
-        ("densenet121", (32, 32), {"init_features": 8, "growth_rate": 4, "block_config": [1, 1]}),
-        ("resnet18", (32, 32), {"widen_factor": 0.125}),
-        ("unet", (16, 16), {"channels": [4, 8]}),
-        ("unet", (8, 8, 8), {"channels": [4, 8], "norm": "group"}),
-        ("filter_bank_pixel", (16, 16), {}),
-    ],
-)
-def test_every_network_has_exact_gradients_per_patient(
-    task_with: Callable[..., Task], name: str, size: tuple[int, ...], parameters: dict[str, object]
-) -> None:
-    dense = name in ("unet", "filter_bank_pixel")
-    kind = "segmentation" if dense else "classification"
-    module = build(task_with(name, kind=kind, size=size, parameters=parameters), seed=1)
-    rng = np.random.default_rng(1)
-    patients = []
-    for index, count in enumerate((1, 2, 1)):
-        images = rng.random((count, 1, *size), dtype=np.float32)
-        masks = (images > 0.5).astype(np.uint8) if dense else None
-        patients.append(PatientImages(f"p{index}", images, index % 2, masks))
-    loss = dice if dense else cross_entropy
-    found = clipped_sum(module, patients, loss, max_norm=0.1).total
-    for tensor_name, tensor in one_by_one(module, patients, 0.1, loss).items():
-        torch.testing.assert_close(found[tensor_name], tensor, atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize("count", [1, 50])
@@ -183,3 +152,60 @@ def test_frozen_tensors_have_no_gradient(head: nn.Module, feature_patients: Draw
     found = clipped_sum(head, patients, cross_entropy, max_norm=1.0)
     assert not any(name.startswith("0.") for name in found.total)
     assert set(found.total) == set(plain_sum(head, patients, cross_entropy).total)
+
+
+def test_a_patient_with_a_pixel_that_is_not_finite_is_left_out_even_if_no_gradient_shows_it(
+    feature_patients: Draw,
+) -> None:
+    blind = nn.Sequential(nn.MaxPool2d(6), nn.Flatten(), nn.Linear(3, 2))
+    patients = feature_patients([1, 1])
+    patients[1].images[0, 0, 2, 2] = -np.inf
+    found = clipped_sum(blind, patients, cross_entropy, max_norm=1.0)
+    assert found.skipped == 1
+    assert moved(found, clipped_sum(blind, patients[:1], cross_entropy, max_norm=1.0)) < 1e-6
+
+
+def test_a_gradient_too_large_to_be_scaled_exactly_is_left_out(feature_patients: Draw) -> None:
+    steep = nn.Sequential(nn.Flatten(), nn.Linear(108, 2))
+    patients = feature_patients([1, 1])
+    patients[1].images[:] = 1e35
+    found = clipped_sum(steep, patients, lambda logits, _: logits[:, 0], max_norm=1.0)
+    assert found.skipped == 1
+    assert norm_of(found.total) <= 1.0
+
+
+def test_a_batch_that_does_not_fit_at_once_gives_the_same_sum(
+    head: nn.Module, feature_patients: Draw
+) -> None:
+    patients = feature_patients([3] * 50)
+    parts = [clipped_sum(head, [patient], cross_entropy, max_norm=0.2) for patient in patients]
+    total = {name: sum(part.total[name] for part in parts) for name in parts[0].total}
+    found = clipped_sum(head, patients, cross_entropy, max_norm=0.2)
+    assert moved(found, GradientSum(total, 0)) < 1e-4
+
+
+def test_signals_in_bfloat16_keep_the_bound_and_the_direction(
+    head: nn.Module, feature_patients: Draw
+) -> None:
+    patients = feature_patients([1, 2, 1], scale=3.0)
+    low, high = (
+        clipped_sum(head, patients, cross_entropy, max_norm=0.5, precision=precision)
+        for precision in (torch.bfloat16, torch.float32)
+    )
+    assert 0 < moved(low, high) < 0.1
+    for patient in patients:
+        one = clipped_sum(head, [patient], cross_entropy, max_norm=0.05, precision=torch.bfloat16)
+        assert norm_of(one.total) <= 0.05
+
+
+def test_the_networks_weights_and_flags_stay_as_they_were(
+    head: nn.Module, feature_patients: Draw
+) -> None:
+    head[1].requires_grad_(False)
+    before = {name: (t.clone(), t.requires_grad) for name, t in head.named_parameters()}
+    clipped_sum(head, feature_patients([1, 2]), cross_entropy, max_norm=1.0)
+    for name, tensor in head.named_parameters():
+        assert torch.equal(tensor, before[name][0])
+        assert tensor.requires_grad == before[name][1]
+        assert tensor.grad is None
+    assert not any(child._forward_hooks for child in head.modules())
