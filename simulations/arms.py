@@ -28,6 +28,7 @@ from fedrad.parameters import (
     trainable,
     whole,
 )
+from fedrad.privacy.mechanisms import noise_source
 from fedrad.task import Task
 from site_client.augmentation import augmenter
 from site_client.training.loop import StepPlan, train_round
@@ -81,6 +82,19 @@ class Study:
         )
 
 
+class PrivateStudy(Study):
+    """A study whose local steps are private, as the sites of an engine make them.
+
+    For comparing recipes without messages: no site refuses, and nothing is charged.
+    """
+
+    def plan(self, site: str, round_number: int) -> StepPlan:
+        """Return one round's private steps at a site, with the noise its round would draw."""
+        key = seeds.key(self.seed, site, round_number, "step noise")
+        sigma = self.contract.sites[site].train_sigma
+        return replace(Study.plan(self, site, round_number), sigma=sigma, noise=noise_source(key))
+
+
 class Union:
     """The patients of several sources, one source after the other."""
 
@@ -121,7 +135,7 @@ def train_pooled(study: Study, sources: Sources, *, rate: float) -> Parameters:
 
 
 def train_federated(study: Study, sources: Sources, *, rate: float) -> Parameters:
-    """Run plain rounds in this process: what the engines compute without privacy."""
+    """Run the rounds in this process: what the engines compute for the same study."""
     module = study.module()
     model = trainable(module)
     federation = study.task.federation

@@ -12,7 +12,7 @@ from tiny_study import EXACT, SEED, SITES, TinyStudy, copy_study, federate
 from aggregator import checkpoints
 from aggregator.store import Store
 from fedrad.parameters import Parameters, digest
-from simulations.arms import Study, train_alone, train_federated, train_pooled
+from simulations.arms import PrivateStudy, Study, train_alone, train_federated, train_pooled
 from simulations.premises import sign
 from site_client.dataset import load_split
 from site_client.training.source import PatientSource
@@ -45,6 +45,15 @@ def test_the_federated_arm_is_the_engine_s_run_without_privacy(
     rate = study.task.training.optimiser.rate
     assert_close(train_federated(arms_of(study), sources(study), rate=rate), engine)
     assert digest(engine) != digest(study.model)
+
+
+def test_private_rounds_in_this_process_are_the_engine_s(study: TinyStudy, tmp_path: Path) -> None:
+    engine = federate(study, tmp_path / "out", workers=0)
+    private = PrivateStudy(task=study.task, contract=study.contract, seed=SEED)
+    rate = study.task.training.optimiser.rate
+    assert_close(train_federated(private, sources(study), rate=rate), engine)
+    plain = train_federated(arms_of(study), sources(study), rate=rate)
+    assert digest(plain) != digest(engine)
 
 
 def test_no_worker_and_two_workers_give_the_same_bits(
