@@ -20,6 +20,7 @@ from fedrad.provenance import read_provenance
 from fedrad.settings import as_table, build, read_toml, refuse_problems
 
 SCHEMA = 1
+MOST_AUGMENTATIONS = 64  # copies of an image in one step
 SMALLEST_QUORUM = 3  # fewer and a site could subtract itself from the aggregate
 
 _LATER = "not supported by this version of fedrad"
@@ -149,6 +150,8 @@ class Training:
     optimiser: Optimiser = Optimiser()
     loss: Literal["cross_entropy", "dice", "dice_ce"] = "cross_entropy"
     class_weights: tuple[float, ...] = ()  # fixed and public; empty: all 1
+    augmentations: int = 1  # changed copies of every image in a step, averaged before the clip
+    precision: Literal["float32", "bfloat16"] = "float32"  # of signals in the network
 
     def __post_init__(self) -> None:
         refuse_problems("training", self)
@@ -161,6 +164,11 @@ class Training:
             yield (
                 f"expected_batch_patients must be greater than 0, "
                 f"got {self.expected_batch_patients}"
+            )
+        if not 1 <= self.augmentations <= MOST_AUGMENTATIONS:
+            yield (
+                f"augmentations must lie between 1 and {MOST_AUGMENTATIONS}, "
+                f"got {self.augmentations}"
             )
 
 
@@ -307,6 +315,8 @@ class Task:
             yield f"a {self.task.kind} cannot take its truth from {self.labels.source!r}"
         if self.training.class_weights and len(self.training.class_weights) != 2:
             yield "training.class_weights needs one weight per class"
+        if self.training.augmentations > 1 and not self.recipe.augment:
+            yield "training.augmentations needs recipe.augment to say what changes in a copy"
         yield from self._too_many_releases()
 
     def _too_many_releases(self) -> Iterator[str]:

@@ -12,7 +12,13 @@ from site_client.training.losses import Loss
 from site_client.training.source import Record, stack_images, stack_truth
 
 
-def plain_sum(module: nn.Module, patients: Sequence[Record], loss: Loss) -> GradientSum:
+def plain_sum(
+    module: nn.Module,
+    patients: Sequence[Record],
+    loss: Loss,
+    *,
+    precision: torch.dtype = torch.float32,
+) -> GradientSum:
     """Return the sum of the patients' gradients without any bound: not for private training.
 
     A patient whose loss is not finite adds zero and is counted.
@@ -21,26 +27,31 @@ def plain_sum(module: nn.Module, patients: Sequence[Record], loss: Loss) -> Grad
         module: Whose trained parameters the gradients are of; unchanged.
         patients: Any number, also none.
         loss: One value per image.
+        precision: Of the signals in the network, float32 or bfloat16.
     """
     weights = [tensor for tensor in module.parameters() if tensor.requires_grad]
     sums = [torch.zeros_like(tensor) for tensor in weights]
     skipped = 0
     for chunk in chunks(patients):
-        losses = _patient_losses(module, chunk, loss)
+        losses = _patient_losses(module, chunk, loss, precision)
         finite = losses.isfinite().tolist()
         if not all(finite):
             skipped += finite.count(False)
             kept = [record for record, keep in zip(chunk, finite, strict=True) if keep]
-            losses = _patient_losses(module, kept, loss)
+            losses = _patient_losses(module, kept, loss, precision)
         for index, part in enumerate(_gradients(losses, weights)):
             sums[index] += part
     return GradientSum(dict(zip(trained_tensors(module), sums, strict=True)), skipped)
 
 
-def _patient_losses(module: nn.Module, chunk: list[Record], loss: Loss) -> torch.Tensor:
+def _patient_losses(
+    module: nn.Module, chunk: list[Record], loss: Loss, precision: torch.dtype
+) -> torch.Tensor:
     if not chunk:
         return torch.zeros(0)
-    each = loss(module(stack_images(chunk)), stack_truth(chunk))
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        output = module(stack_images(chunk))
+    each = loss(output.float(), stack_truth(chunk))
     counts = [len(record.images) for record in chunk]
     return torch.stack([part.mean() for part in torch.split(each, counts)])
 

@@ -241,3 +241,55 @@ def test_training_learns_to_find_blobs(
     )
     labels = [record.label for record in others.records]
     assert roc_auc_score(labels, scores(module, others)) > 0.9
+
+
+def test_augmented_copies_of_a_patient_are_one_patient(
+    task_with: MakeTask, blob_patients: Callable
+) -> None:
+    task = task_with(augment=("flip",), augmentations=3, optimiser={"name": "sgd", "rate": 1.0})
+    patients = blob_patients(5, most=1)
+    seen = []
+
+    def remember(images: np.ndarray, masks: Any, _: Any) -> Any:
+        seen.append(len(images))
+        return images, masks
+
+    update = train_round(
+        build(task, seed=1), patients, task, plan=plan(q=1.0, steps=1), augment=remember
+    ).update
+    once = train_round(build(task, seed=1), patients, task, plan=plan(q=1.0, steps=1)).update
+    assert seen == [3] * 5
+    for name, tensor in once.items():  # unchanged copies have the same mean gradient
+        np.testing.assert_allclose(update[name], tensor, atol=1e-5)
+
+
+def test_signals_in_bfloat16_are_chosen_by_the_task(
+    task_with: MakeTask, blob_patients: Callable
+) -> None:
+    updates = []
+    for precision in ("float32", "bfloat16"):
+        task, patients = task_with(precision=precision), blob_patients(6)
+        module = build(task, seed=1)
+        updates.append(train_round(module, patients, task, plan=plan(sigma=0.01)).update)
+    apart = joint_norm({n: updates[0][n] - updates[1][n] for n in updates[0]})
+    assert 0 < apart < 0.5 * joint_norm(updates[0])
+
+
+def test_private_training_refuses_a_network_whose_patients_it_cannot_bound(
+    task_with: MakeTask, blob_patients: Callable
+) -> None:
+    task = task_with("resnet18", parameters={"widen_factor": 0.125})
+    module = build(task, seed=1)
+    module.bn1 = torch.nn.BatchNorm2d(8)
+    with pytest.raises(ModelError, match="BatchNorm2d at 'bn1' mixes the records of a batch"):
+        train_round(module, blob_patients(4), task, plan=plan(sigma=1.0))
+
+
+def test_patients_that_nobody_can_use_are_counted_and_the_round_goes_on(
+    task_with: MakeTask, blob_patients: Callable
+) -> None:
+    task, patients = task_with(), blob_patients(6)
+    patients.records[2].images[:] = np.nan
+    trained = train_round(build(task, seed=1), patients, task, plan=plan(q=1.0, sigma=1.0))
+    assert trained.skipped == 2  # one patient in each of two steps
+    assert all(np.isfinite(tensor).all() for tensor in trained.update.values())
