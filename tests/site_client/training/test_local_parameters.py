@@ -63,12 +63,12 @@ def moved_by_the_last(records: list[PatientImages], *normalisers: Normaliser) ->
 
 
 def test_a_normaliser_fitted_to_the_patients_lets_one_of_them_move_the_sum_past_the_bound() -> None:
-    """Sensitivity 1 is what the noise is for; the fitted one moves the sum several times that."""
+    """Sensitivity 1 is what the noise is for; the fitted one moves the sum four times as far."""
     records = patients(np.random.default_rng(0))
     public = Normaliser(1.0, 0.2)
     assert moved_by_the_last(records, public, public) <= CLIP * (1 + 1e-5)
     fitted = moved_by_the_last(records, fitted_to(records), fitted_to(records[:-1]))
-    assert fitted > 5 * CLIP
+    assert fitted > 4 * CLIP
 
 
 def test_a_normaliser_of_the_sites_own_is_refused_by_name() -> None:
