@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from fedrad.errors import BudgetExceededError, LostLinesError, NotReadyError, PrivacyError
 from fedrad.privacy.bounds import Bound, Limit, Plans, bound, touched
-from fedrad.privacy.ledger import Charge, Line, reply_of, stands_for
+from fedrad.privacy.ledger import Charge, Line, Stream, reply_of, stands_for
 from fedrad.protocol.checks import agreed_steps
 from fedrad.task import Task
 from site_client.settings import SiteSettings
@@ -39,9 +39,9 @@ class Ask:
     @property
     def plans(self) -> Plans:
         """How long the charged contracts are, and that of this charge."""
-        own = {self.charge.stream: agreed_steps(self.charge.stream, self.task)}
-        before = self.charged.get(self.charge.task_hash, {})
-        return {**self.charged, self.charge.task_hash: {**before, **own}}
+        streams: tuple[Stream, ...] = ("train", "audit", self.charge.stream)
+        own = {stream: agreed_steps(stream, self.task) for stream in streams}
+        return {**self.charged, self.charge.task_hash: own}
 
 
 def check_round(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> None:

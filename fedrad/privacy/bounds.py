@@ -51,8 +51,8 @@ class Bound:
         if self.cap.filter_delta > 0:
             return "several contracts, or one longer than planned: counted by a Rényi filter"
         return (
-            "the first contract may use all of it, so nothing else can begin; a tenth more "
-            "epsilon in site.toml would make room for a second contract"
+            f"the first contract may cost epsilon {self.cap.granted:.2f} and so all of it, "
+            "and no other can begin; a limit a tenth above that would make room"
         )
 
 

@@ -86,6 +86,11 @@ class Cap:
         return max(0.0, self.delta - delta_of(self._plan, self.epsilon))
 
     @property
+    def granted(self) -> float:
+        """The epsilon of the whole first contract at ``delta``; 0 if it is not known."""
+        return epsilon_of(self._plan, self.delta)
+
+    @property
     def _plan(self) -> Spent:
         return merged([self.first]) if self.first else ()
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Literal, cast, get_args
 
 from fedrad.durable import canonical_json
@@ -66,18 +67,18 @@ class Line:
     @property
     def event(self) -> Event:
         """The event that this line charges or, for a commit, settles on."""
-        return Event(
-            mechanism=self.mechanism,
-            sigma=self.sigma,
-            q=self.q,
-            steps=self.steps,
-            sensitivity=self.sensitivity,
-        )
+        return _event(self.mechanism, self.sigma, self.q, self.steps, self.sensitivity)
 
 
 def encode(line: Line) -> bytes:
     """Return the line's canonical JSON, without a newline."""
     return canonical_json(asdict(line))
+
+
+@lru_cache(maxsize=1024)
+def _event(mechanism: Mechanism, sigma: float, q: float, steps: int, sensitivity: float) -> Event:
+    """Build an event once: a ledger has thousands of lines and few kinds of them."""
+    return Event(mechanism=mechanism, sigma=sigma, q=q, steps=steps, sensitivity=sensitivity)
 
 
 def as_table(line: Line) -> dict[str, Any]:

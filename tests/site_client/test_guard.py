@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,16 @@ from hypothesis import strategies as st
 from fedrad.clock import SystemClock
 from fedrad.contract import SiteTerms
 from fedrad.errors import BudgetExceededError, LostLinesError, NotReadyError, PrivacyError
-from fedrad.privacy.accounting import Event, epsilon, site_epsilon
+from fedrad.privacy.accounting import (
+    Event,
+    epsilon,
+    epsilon_of,
+    merged,
+    plan_sigma,
+    site_epsilon,
+)
 from fedrad.privacy.ledger import Charge, spent
+from fedrad.privacy.renyi import filtered_epsilon
 from fedrad.task import Task, parse_task
 from site_client.guard import (
     Ask,
@@ -53,7 +62,11 @@ def make_task(rounds: int = 60, **privacy: Any) -> Task:
             "training": {"steps": 10, "expected_batch_patients": 12.0},
             "federation": {"rounds": rounds, "spare_rounds": 0},
             "privacy": {"enabled": True, "delta": DELTA, **privacy},
-            "evaluation": {"metrics": ["auroc"], "edges": [0.0, 0.5, 1.0], "every_rounds": 15},
+            "evaluation": {
+                "metrics": ["auroc"],
+                "edges": [0.0, 0.5, 1.0],
+                "every_rounds": rounds // 2,
+            },
             "analysis": {"primary": "auroc"},
         }
     )
@@ -71,7 +84,7 @@ def hospital(**privacy: Any) -> SiteSettings:
     )
 
 
-TASK = make_task()
+TASK, SHORT = make_task(), make_task(rounds=20)
 TERMS = SiteTerms(label="A", patients_agreed=120, train_sigma=1.5, audit_sigma=2.0)
 
 
@@ -83,8 +96,8 @@ def train(reply: str = "a1", *, sigma: float = 1.5, steps: int = 10, **change: A
     return replace(Ask(task=TASK, charge=charge, simulated=False), **change)
 
 
-def audit(reply: str, sigma: float = 2.0) -> Ask:
-    ask = train(reply)
+def audit(reply: str, sigma: float = 2.0, **change: Any) -> Ask:
+    ask = train(reply, **change)
     event = Event(mechanism="gaussian", sigma=sigma, q=1.0, steps=1)
     return replace(ask, charge=replace(ask.charge, stream="audit", event=event))
 
@@ -121,6 +134,7 @@ def test_rounds_go_on_until_one_would_pass_the_limit(tmp_path: Path) -> None:
         check_round(site, train("more"), book.lines())
     event = replace(train().charge.event, steps=10 * (accepted + 1))
     assert e.value.after == pytest.approx(epsilon([event], DELTA))
+    assert e.value.__notes__ == ["epsilon_limit at delta 0.0001; one contract, composed exactly"]
     assert "0 rounds of 10" in room(site, train("more"), book.lines())
 
 
@@ -157,6 +171,80 @@ def test_a_task_has_its_own_limit_within_the_sites(tmp_path: Path) -> None:
     assert 0 < rounds_until_refused(bound, tmp_path / "bound", lambda n: train(f"r{n}")) < more
 
 
+def another(ask: Ask, **charge: Any) -> Ask:
+    """Return the same request of another contract, after one of 200 steps."""
+    charged = replace(ask.charge, task_hash="t2", **charge)
+    return replace(ask, task=SHORT, charge=charged, charged={"t1": {"train": 200, "audit": 2}})
+
+
+def test_a_task_may_not_pass_its_own_epsilon_however_its_noise_was_chosen(tmp_path: Path) -> None:
+    """A noise multiplier that was set by hand was never planned for the epsilon beside it."""
+    site, book = hospital(epsilon_limit=50.0), Journal(tmp_path, SystemClock())
+    task = make_task(epsilon=1.0, noise_multiplier=1.5)
+    accepted = rounds_until_refused(site, tmp_path, lambda n: train(f"r{n}", task=task))
+    (tmp_path / "planned").mkdir()
+    assert accepted == rounds_until_refused(
+        hospital(epsilon_limit=1.0), tmp_path / "planned", lambda n: train(f"r{n}")
+    )
+    with pytest.raises(BudgetExceededError, match=r"limit of 1\.00") as error:
+        check_round(site, train("more", task=task), book.lines())
+    assert error.value.__notes__[0].startswith("the task's own at delta 0.0001")
+
+
+def test_a_contract_planned_for_the_whole_limit_runs_to_its_last_round(tmp_path: Path) -> None:
+    sigma = plan_sigma(epsilon=3.0, delta=DELTA, q=0.1, steps=200)
+    task, audits = make_task(rounds=20, epsilon=3.0), plan_sigma(
+        epsilon=3.0, delta=DELTA, q=1, steps=2
+    )  # fmt: skip
+    site, book = hospital(), Journal(tmp_path, SystemClock())
+    accepted = rounds_until_refused(
+        site, tmp_path, lambda n: train(f"r{n}", sigma=sigma, task=task)
+    )
+    assert accepted == 20
+    for name in ("a1", "a2"):
+        check_round(site, audit(name, audits, task=task), book.lines())
+        book.release(audit(name, audits, task=task).charge)
+    with pytest.raises(BudgetExceededError):
+        check_round(site, audit("a3", audits, task=task), book.lines())
+
+
+def test_a_second_contract_begins_only_where_the_first_left_room(tmp_path: Path) -> None:
+    """The first may cost epsilon 4.2: under 3 nothing is left to others, under 6 enough is."""
+    book, event = Journal(tmp_path, SystemClock()), replace(train().charge.event, sigma=3.0)
+    book.reserve(train("a1", task=SHORT).charge)
+    second = another(train("b1"), event=event)
+    with pytest.raises(BudgetExceededError, match="epsilon to inf") as error:
+        check_round(hospital(), second, book.lines())
+    assert re.search(r"may cost epsilon 4\.\d\d and so all of it", error.value.__notes__[0])
+    check_round(hospital(epsilon_limit=6.0), second, book.lines())
+    check_round(hospital(), train("a2", task=SHORT), book.lines())
+    check_round(hospital(), another(train("b1")), book.lines())  # equal noise and rate
+
+
+def test_contracts_that_follow_one_another_stay_within_the_limit_by_the_filter(
+    tmp_path: Path,
+) -> None:
+    site, book = hospital(epsilon_limit=6.0), Journal(tmp_path, SystemClock())
+    book.reserve(train("a1", steps=30).charge)
+    event = replace(train().charge.event, sigma=3.0)
+    number = rounds_until_refused(site, tmp_path, lambda n: another(train(f"b{n}"), event=event))
+    paid = merged(spent(book.lines())["train"])
+    assert number > 10
+    assert filtered_epsilon(paid, DELTA) <= 6
+    assert 1.35 * epsilon_of(paid, DELTA) > 6
+    assert steps_that_fit(site, another(train("b"), event=event), book.lines()) < 10
+
+
+def test_what_touches_everybody_is_refused_where_any_stream_is_full(tmp_path: Path) -> None:
+    book, site = Journal(tmp_path, SystemClock()), hospital(epsilon_limit=2.0)
+    rounds_until_refused(site, tmp_path, lambda n: train(f"r{n}"))
+    ask = audit("o1", 40.0)
+    everybody = replace(ask, charge=replace(ask.charge, stream="other"))
+    check_round(site, everybody, [])
+    with pytest.raises(BudgetExceededError):
+        check_round(site, everybody, book.lines())
+
+
 def test_a_commit_below_the_reservation_gives_room_back(tmp_path: Path) -> None:
     site, book = hospital(), Journal(tmp_path, SystemClock())
     book.reserve(train("a1", steps=30).charge)
@@ -172,6 +260,7 @@ def test_a_commit_below_the_reservation_gives_room_back(tmp_path: Path) -> None:
         (hospital(), train(steps=31), "31 steps in a round are over max_steps 30"),
         (hospital(delta_limit=1e-5), train(), "delta 0.0001 is over delta_limit 1e-05"),
         (hospital(delta_limit=0.1), train(task=make_task(delta=0.05)), "not below 1 / 120"),
+        (hospital(delta_limit=0.1), train(), "delta_limit 0.1 is not below 1 / 120"),
         (hospital(), exact(train()), "only a simulation may run it"),
         (hospital(), exact(audit("a1")), "only a simulation may run it"),
     ],
