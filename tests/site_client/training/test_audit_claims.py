@@ -25,7 +25,7 @@ def test_real_rounds_release_what_they_are_charged_for(claim: Claim, seed: int) 
         ("one noise for every step", "goes together from step to step"),
         ("no clipping", "a patient's weight is"),
         ("clipped by image", "a patient's weight is"),
-        ("three rounds charged as one", "noise of all releases is 1.7"),
+        ("three rounds charged as one", "noise of all releases is 1."),
         ("drawn twice as often as charged", "a patient's weight is"),
     ],
 )
@@ -35,9 +35,9 @@ def test_the_audit_finds_a_claim_that_forgets(defect: str, sentence: str) -> Non
     assert any(sentence in finding for finding in findings)
 
 
-@pytest.mark.parametrize(("sigma", "q", "steps"), [(3.3, 1.0, 6), (3.0, 0.9, 6), (3.0, 1.0, 5)])
+@pytest.mark.parametrize(("sigma", "q", "steps"), [(3.3, 1.0, 6), (3.0, 0.7, 6), (3.0, 1.0, 5)])
 def test_a_claim_off_by_a_little_is_found_too(sigma: float, q: float, steps: int) -> None:
-    """Ten percent in the noise, in the rate, or one step of six."""
+    """A tenth of the noise, a third of the rate, or one step of six."""
     seen = play(CLAIMS[0], Defect(), canaries=2000, seed=0)
     assert audit_claim(seen, Claim(sigma=sigma, q=q, steps=steps))
 
