@@ -49,6 +49,7 @@ from site_client.measure import exact_of_split, measure_split
 from site_client.patients import Split
 from site_client.settings import FILE, SiteSettings, read_site
 from site_client.study import Duty, accept
+from site_client.training.local_parameters import only_accounted
 from site_client.training.loop import StepPlan, train_round
 from site_client.training.source import PatientSource, kept_features
 
@@ -144,14 +145,15 @@ class Site:
 
     def _train(self, duty: Duty, reply: Reply) -> Reply:
         module = self._module(duty)
-        source = self._paid(duty, duty.charge(reply.reply_id, "train"))
-        trained = train_round(
-            module,
-            source,
-            duty.task,
-            plan=self._plan(duty),
-            augment=augmenter(duty.task.recipe.augment),
-        )
+        with only_accounted(module, duty.model, task=duty.task):
+            source = self._paid(duty, duty.charge(reply.reply_id, "train"))
+            trained = train_round(
+                module,
+                source,
+                duty.task,
+                plan=self._plan(duty),
+                augment=augmenter(duty.task.recipe.augment),
+            )
         self._journal.commit(reply.reply_id, steps=trained.steps)
         return replace(
             reply,
