@@ -226,10 +226,10 @@ def test_contracts_that_follow_one_another_stay_within_the_limit_by_the_filter(
 ) -> None:
     site, book = hospital(epsilon_limit=6.0), Journal(tmp_path, SystemClock())
     book.reserve(train("a1", steps=30).charge)
-    event = replace(train().charge.event, sigma=3.0)
+    event = replace(train().charge.event, sigma=1.7)
     number = rounds_until_refused(site, tmp_path, lambda n: another(train(f"b{n}"), event=event))
     paid = merged(spent(book.lines())["train"])
-    assert number > 10
+    assert 10 < number < 50
     assert filtered_epsilon(paid, DELTA) <= 6
     assert 1.35 * epsilon_of(paid, DELTA) > 6
     assert steps_that_fit(site, another(train("b"), event=event), book.lines()) < 10
