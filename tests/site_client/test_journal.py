@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -14,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from fedrad.clock import SystemClock
-from fedrad.errors import AlreadyChargedError, LedgerError
-from fedrad.privacy.accounting import Event
-from fedrad.privacy.ledger import Charge, Stream, encode, sealed, spent, verify
+from fedrad.errors import AlreadyChargedError, LedgerError, LostLinesError
+from fedrad.privacy.accounting import Event, epsilon
+from fedrad.privacy.ledger import Charge, Stream, encode, sealed, spent, unsettled, verify
+from site_client.guard import check_anchor
 from site_client.journal import FILE, Journal
 
 WRITER = """
@@ -38,6 +41,59 @@ for number in range(rounds):
         os._exit(9)
     journal.commit(reply, steps=7)
 """
+
+
+FULL = """
+import os, sys
+from pathlib import Path
+from fedrad.clock import SystemClock
+from fedrad.errors import LedgerError
+from fedrad.privacy.accounting import Event
+from fedrad.privacy.ledger import Charge
+from site_client.journal import Journal
+
+home = Path(sys.argv[1])
+for number in range(1000):
+    event = Event(mechanism="subsampled-gaussian", sigma=1.5, q=0.25, steps=10)
+    asked = Charge(reservation=f"a{number}", stream="train", task_hash="t1", event=event,
+                   patients_agreed=120)
+    before = (home / "ledger.jsonl").read_bytes() if number else b""
+    try:
+        Journal(home, SystemClock()).reserve(asked)
+    except LedgerError as error:
+        said = str(error)
+        break
+print((home / "ledger.jsonl").read_bytes() == before, len(Journal(home, SystemClock()).lines()),
+      number, said)
+"""
+
+SPENDER = """
+import sys
+from pathlib import Path
+from fedrad.clock import SystemClock
+from fedrad.privacy.accounting import Event
+from fedrad.privacy.bounds import Limit, bound
+from fedrad.privacy.ledger import Charge
+from site_client.journal import Journal
+
+home, name = Path(sys.argv[1]), sys.argv[2]
+journal = Journal(home, SystemClock())
+limit = Limit(name="epsilon_limit", epsilon=1.8, delta=1e-4)
+for number in range(24):
+    event = Event(mechanism="subsampled-gaussian", sigma=1.5, q=0.1, steps=5)
+    asked = Charge(reservation=f"{name}{number}", stream="train", task_hash="t1", event=event,
+                   patients_agreed=120)
+    with journal.exclusive():
+        plans = {"t1": {"train": 100}}
+        if bound(journal.lines(), "train", limit=limit, plans=plans, coming=asked).allows(event):
+            journal.reserve(asked)
+print(number)
+"""
+
+SLEEPER = WRITER.replace(
+    "    if dies:", "    print('reserved', flush=True); time.sleep(60)\n    if dies:"
+)
+SLEEPER = SLEEPER.replace("import os, sys", "import os, sys, time")
 
 
 class BackwardClock(SystemClock):
@@ -233,3 +289,67 @@ def test_a_refused_commit_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="a2 is not open"):
         book.commit("a2", steps=1)
     assert len(book.lines()) == 1
+
+
+def test_a_kill_between_reserve_and_commit_counts_in_full(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SLEEPER, str(tmp_path), "a", "1", "lives"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"reserved\n"
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert train_steps(tmp_path) == [10]
+    assert [line.reservation for line in unsettled(journal(tmp_path).lines())] == ["a0"]
+    journal(tmp_path).reserve(charge("a1"))  # the lock died with its holder
+
+
+def test_processes_that_decide_and_reserve_at_once_stay_within_the_limit(tmp_path: Path) -> None:
+    """Both see room again and again; together they take what one alone would get."""
+    commands = [[sys.executable, "-c", SPENDER, str(tmp_path), name] for name in "ab"]
+    spenders = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
+    assert [spender.wait() for spender in spenders] == [0, 0]
+    done = sum(train_steps(tmp_path))
+    event = charge(steps=done).event
+    exact = replace(event, q=0.1)
+    assert epsilon([exact], 1e-4) <= 1.8 < epsilon([replace(exact, steps=done + 5)], 1e-4)
+    assert {line.reservation[0] for line in journal(tmp_path).lines()} == {"a", "b"}
+
+
+def test_a_disk_without_room_refuses_the_charge_and_keeps_every_line(tmp_path: Path) -> None:
+    """A file system of 16 KiB, not a limit on one file: the system says ENOSPC."""
+    inside = f'mount -t tmpfs -o size=16k tmpfs {tmp_path} && exec {sys.executable} -c "$0" $1'
+    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", inside, FULL, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "unshare" in ended.stderr or "mount:" in ended.stderr:
+        pytest.skip("a private file system cannot be mounted here")
+    whole, lines, number, *sentence = ended.stdout.split()
+    assert (whole, lines) == ("True", number)
+    assert int(lines) > 5
+    assert re.search(r"(No space left|bytes written); make room on the disk", " ".join(sentence))
+
+
+@pytest.mark.parametrize("cut", [0.2, 0.5, 0.9])
+def test_a_ledger_cut_in_the_middle_keeps_its_whole_lines_and_the_anchor_misses_the_rest(
+    tmp_path: Path, cut: float
+) -> None:
+    book = journal(tmp_path)
+    for name in ("a1", "a2", "a3"):
+        book.reserve(charge(name))
+        book.commit(name, steps=9)
+    lines, head = book.lines(), book.head
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole[: int(len(whole) * cut)])
+    kept = journal(tmp_path).lines()
+    assert kept == lines[: len(kept)]
+    assert len(kept) < 6
+    with pytest.raises(LostLinesError, match=f"hash {head}"):
+        check_anchor(head, kept)
+
+
+def test_zeros_that_a_crashed_file_system_left_are_not_read_as_lines(tmp_path: Path) -> None:
+    """Some file systems lengthen a file before its content is there."""
+    journal(tmp_path).reserve(charge())
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole + b"\0" * 512)
+    assert train_steps(tmp_path) == [10]
+    assert (tmp_path / FILE).read_bytes() == whole
