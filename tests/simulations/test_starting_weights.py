@@ -7,13 +7,23 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tiny_study import EXACT, SEED, SITES, TinyStudy, copy_study, tiny_scenario, tiny_task
+from tiny_study import (
+    EXACT,
+    SEED,
+    SITES,
+    TinyStudy,
+    copy_study,
+    tiny_plan,
+    tiny_scenario,
+    tiny_task,
+)
 from tiny_study import federate as run_study
 
 from aggregator import checkpoints
 from aggregator.app import server_app
 from aggregator.setup import RunSetup
 from aggregator.store import Store
+from fedrad.contract import read_contract
 from fedrad.durable import file_digest
 from fedrad.models.networks import build
 from fedrad.parameters import (
@@ -27,14 +37,16 @@ from fedrad.parameters import (
 )
 from fedrad.provenance import Provenance, write_provenance
 from fedrad.starting_weights import pinned, starting_model
-from fedrad.task import Task, task_hash
+from fedrad.task import Task, read_task, task_hash
 from simulations import premises
 from simulations.arms import Study, train_alone, train_federated
 from simulations.engines import run_local
-from simulations.runner import SimulatedSites
+from simulations.runner import SimulatedSites, agree
 from simulations.scenario import Limits
+from simulations.screen import Screen
 from site_client.app import client_app
 from site_client.dataset import load_split
+from site_client.study import CONTRACT, TASK, study_folder
 
 NAME = "start.safetensors"
 
@@ -165,3 +177,13 @@ def test_averaging_in_this_process_is_the_engine_s(hospitals: Path, tmp_path: Pa
     model = train_federated(arms, sources, rate=study.task.training.optimiser.rate)
     for name, tensor in model.items():
         assert tensor == pytest.approx(released[name], abs=1e-6)
+
+
+def test_a_simulation_pins_in_the_contract_what_it_then_sends(started: TinyStudy) -> None:
+    plan = replace(tiny_plan(started.run), task=started.task, beside=started.run)
+    stock = [premises.take_stock(started.run, site, started.task) for site in SITES]
+    contract = agree(plan, stock, Screen(quiet=True))
+    assert contract.starting == started.contract.starting is not None
+    folder = study_folder(started.home("east"), contract.study)
+    assert read_contract(folder / CONTRACT) == contract
+    assert task_hash(read_task(folder / TASK)) == contract.task_hash
