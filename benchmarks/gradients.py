@@ -93,9 +93,7 @@ def main() -> None:
                 _print_times(row, case, _arms(case, opacus=wishes.opacus), wishes.repeats)
 
 
-def _print_times(
-    row: Row, case: Case, arms: dict[str, Callable[[], object]], repeats: int
-) -> None:
+def _print_times(row: Row, case: Case, arms: dict[str, Callable[[], object]], repeats: int) -> None:
     times: dict[str, list[float]] = {name: [] for name in arms}
     for turn in range(repeats + 1):
         for name, arm in arms.items():
@@ -169,9 +167,7 @@ def _opacus_arm(case: Case) -> Callable[[], object]:
 
 def _print_memory(row: Row, case: Case) -> None:
     arms = _arms(case, opacus=False)
-    plain, clipped, step = (
-        _peak_mib(arms[name]) for name in ("plain", "clipped", "whole step")
-    )
+    plain, clipped, step = (_peak_mib(arms[name]) for name in ("plain", "clipped", "whole step"))
     print(
         f"| {row.name} | plain {plain:.0f} MiB | clipped {clipped:.0f} MiB, {clipped / plain:.2f} "
         f"| whole step {step:.0f} MiB, {step / plain:.2f} | goal 1.7 |",

@@ -136,8 +136,8 @@ class _Catcher:
                 )
             self._seen.add(name)
             output, watched = _watchable(output, self._trigger)
-            given = inputs[0].detach()
-            version = given._version
+            given, shape = inputs[0].detach(), output.shape
+            version = given._version  # catch() must not hold output: its hook would be a circle
 
             def catch(back: torch.Tensor) -> None:
                 if given._version != version:
@@ -145,7 +145,7 @@ class _Catcher:
                         f"the input of {type(layer).__name__} at {name!r} is changed in place "
                         "after the layer ran; make that operation return a new tensor"
                     )
-                back = back.detach().reshape(output.shape)
+                back = back.detach().reshape(shape)
                 seen = Seen(given.float(), back.float(), self._grouping)
                 self.shares.extend(rule(layer, seen, f"{name}." if name else ""))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -209,3 +211,17 @@ def test_the_networks_weights_and_flags_stay_as_they_were(
         assert tensor.requires_grad == before[name][1]
         assert tensor.grad is None
     assert not any(child._forward_hooks for child in head.modules())
+
+
+def test_nothing_of_a_pass_is_kept_when_it_is_over(head: nn.Module, feature_patients: Draw) -> None:
+    """A circle between a signal and its hook would keep every batch in memory."""
+    signals: list[weakref.ref[torch.Tensor]] = []
+    for layer in head:
+        layer.register_forward_hook(lambda _, __, output: signals.append(weakref.ref(output)))
+    gc.disable()
+    try:
+        clipped_sum(head, feature_patients([1, 2, 1]), cross_entropy, max_norm=1.0)
+        assert len(signals) == len(list(head))
+        assert [signal() for signal in signals] == [None] * len(signals)
+    finally:
+        gc.enable()
