@@ -1,8 +1,9 @@
 """What this hospital's patients have paid, for its own screen: ``fedrad-site budget``.
 
-Nothing here leaves the site or changes a file. Numbers are those that the guard decides
-by, at the site's own delta: per stream over all contracts, and per task over its revisions.
-What is still reserved belongs to work that runs, or died; it counts as spent either way.
+Nothing here leaves the site or writes, save that a torn last line is mended as the journal
+mends it. Numbers are those that the guard decides by, at the site's own delta: per stream
+over all contracts, and per task over its revisions. What is still reserved belongs to work
+that runs, or died; it counts as spent either way.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def _of_stream(lines: Sequence[Line], stream: Stream, *, limit: Limit, plans: Pl
         task=limit.name,
         stream=stream,
         spent=done,
-        reserved=total - done if math.isfinite(total) else 0.0,
+        reserved=total - done if math.isfinite(done) else 0.0,
         limit=limit.epsilon,
         steps=sum(event.steps for event in whole.paid),
         attack=_attack(whole, total),

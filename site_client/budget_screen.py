@@ -41,8 +41,8 @@ def _headline(budget: Budget) -> str:
     return (
         f"Site {budget.site}: epsilon {_said(worst.spent + worst.reserved)} of {budget.limit:g} "
         f"at delta {budget.delta:g}, for the patients who paid most ({worst.stream}).\n"
-        f"At {FALSE_ALARM:.0%} false alarms a perfect attacker recognises at most {share} % of "
-        "participants."
+        f"At {FALSE_ALARM * 100:g} % false alarms a perfect attacker recognises at most {share} % "
+        "of participants."
     )
 
 
