@@ -29,6 +29,7 @@ Mechanism = Literal["subsampled-gaussian", "gaussian", "exact"]
 
 LEAST_MULTIPLIER = 0.2  # less noise counts as none: epsilon is infinite
 _MOST_MULTIPLIER = 1e4
+_FINEST = 2e-5
 _COARSER = 5.0  # the planner's first pass: five times wider steps of the privacy loss
 Spent = tuple[tuple[float, float, int], ...]  # (noise multiplier, q, steps), merged
 
@@ -240,7 +241,7 @@ def _epsilon(spent: Spent, delta: float, coarser: float) -> float:
 @lru_cache(maxsize=4)  # a few megabytes each
 def _composed(spent: Spent, coarser: float) -> Any:
     """Return the privacy loss distribution of all of ``spent``."""
-    interval = _interval(min(multiplier for multiplier, _, _ in spent)) * coarser
+    interval = min(_interval(multiplier, q) for multiplier, q, _ in spent) * coarser
     parts = [
         _single(multiplier, q, interval).self_compose(steps) if steps > 1
         else _single(multiplier, q, interval)
@@ -252,15 +253,17 @@ def _composed(spent: Spent, coarser: float) -> Any:
     return total
 
 
-def _interval(multiplier: float) -> float:
-    """Return the step of the privacy loss: losses shrink as the noise grows.
+def _interval(multiplier: float, q: float) -> float:
+    """Return the step of the privacy loss: losses shrink with more noise and rarer draws.
 
-    Three times finer steps lower epsilon by at most 0.13 % (0.02 to 25, up to 5,000 steps).
+    A step's loss has a deviation of about q (exp(1 / sigma²) - 1)^(1/2) where that is small; an
+    eighth of it is fine enough. Three times finer steps lower epsilon by at most 0.3 % (0.5 to
+    25, q from 0.001, up to 20,000 steps).
     """
-    for least, interval in ((20.0, 6e-5), (5.0, 3e-4), (1.5, 1e-3), (0.5, 3e-3), (0.1, 1e-2)):
-        if multiplier >= least:
-            return interval
-    return 5e-2
+    steps = ((20.0, 6e-5), (5.0, 3e-4), (1.5, 1e-3), (0.5, 3e-3), (0.1, 1e-2), (0.0, 5e-2))
+    interval = next(interval for least, interval in steps if multiplier >= least)
+    deviation = q * math.sqrt(math.expm1(min(multiplier**-2, 50.0)))
+    return min(interval, max(deviation / 8, _FINEST))
 
 
 @lru_cache(maxsize=64)
