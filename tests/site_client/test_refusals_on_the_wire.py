@@ -10,6 +10,7 @@ import pytest
 from flwr.app import Message, RecordDict
 from tiny_study import TinyStudy, copy_study
 
+from fedrad import flower
 from fedrad.protocol.codec import encode_reply
 from fedrad.protocol.messages import Phase, Reply
 from simulations.scenario import Limits
@@ -33,7 +34,8 @@ def test_two_hospitals_with_other_limits_refuse_in_the_same_bytes(
     (one, _), (other, _) = found
     assert (one.outcome, one.reason_code) == ("refused", "budget")
     assert one == other
-    asked = Message(RecordDict(), dst_node_id=1, message_type=phase)
+    flower.begin_run(1)
+    asked = Message(RecordDict(), 1001, phase)
     sent = [encode_reply(reply, asked).content for reply, _ in found]
     assert sent[0] == sent[1]
     for (_, sentence), limit in zip(found, limits, strict=True):
