@@ -52,7 +52,7 @@ class Bound:
             return "several contracts, or one longer than planned: counted by a Rényi filter"
         return (
             f"the first contract may cost epsilon {self.cap.granted:.2f} and so all of it, "
-            "and no other can begin; a limit a tenth above that would make room"
+            "and no other can begin; under a limit a tenth above that a Rényi filter would count"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -237,6 +238,23 @@ def test_a_crash_while_taking_in_is_mended_by_doing_it_again(
     assert [replace(line, time="", prev="", hash="") for line in hospital.book.lines()] == [
         replace(line, time="", prev="", hash="") for line in whole
     ]
+
+
+def test_a_copied_home_that_spends_too_is_found_and_both_count(
+    hospital: Hospital, tmp_path: Path, site_toml: str
+) -> None:
+    """Two machines under one name: each has lines that the other lacks."""
+    hospital.train("a1")
+    shutil.copytree(hospital.home, tmp_path / "copy")
+    copy = Hospital(tmp_path / "copy", site_toml)
+    hospital.train("a2")
+    copy.train("a2")
+    for one, other in ((hospital, copy), (copy, hospital)):
+        with pytest.raises(LostLinesError):
+            guard.check_anchor(one.book.head, other.book.lines())
+    copy.adopt(told(tmp_path / "list.json", hospital.book.lines()))
+    assert steps(copy.book.lines()) == {"train": 3 * 7}
+    guard.check_anchor(hospital.book.head, copy.book.lines())
 
 
 def test_a_list_that_is_not_whole_or_not_this_sites_charges_nothing(
