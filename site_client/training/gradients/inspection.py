@@ -47,9 +47,10 @@ def refuse_unfit(module: nn.Module, loss: Loss, like: Record) -> None:
             tensor's gradient is not the one that an ordinary backward pass gives.
     """
     refuse_batch_coupling(module)
-    frozen = tuple(name for name, _, _ in ruled_layers(module))
-    shape = (like.images.shape[1:], like.masks is None)
-    signature = (repr(module), frozen, tuple(trained_tensors(module)), shape, _code(loss))
+    ruled = tuple(name for name, _, _ in ruled_layers(module))
+    truth = None if like.masks is None else like.masks.shape[1:]
+    shapes = (like.images.shape[1:], truth)
+    signature = (repr(module), ruled, tuple(trained_tensors(module)), shapes, _code(loss))
     _try(_Candidate(signature, module, loss, like))
 
 
@@ -152,7 +153,7 @@ def _patient(like: Record, index: int) -> Record:
     images = rng.standard_normal(shape).astype(np.float32)
     if like.masks is None:
         return PatientImages(f"{index}", images, index)
-    masks = rng.integers(0, 2, (index + 1, 1, *shape[2:]), dtype=np.uint8)
+    masks = rng.integers(0, 2, (index + 1, *like.masks.shape[1:]), dtype=np.uint8)
     return PatientImages(f"{index}", images, None, masks)
 
 

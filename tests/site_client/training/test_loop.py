@@ -293,3 +293,13 @@ def test_patients_that_nobody_can_use_are_counted_and_the_round_goes_on(
     trained = train_round(build(task, seed=1), patients, task, plan=plan(q=1.0, sigma=1.0))
     assert trained.skipped == 2  # one patient in each of two steps
     assert all(np.isfinite(tensor).all() for tensor in trained.update.values())
+
+
+def test_masks_finer_than_the_stored_features_train_privately(
+    task_with: MakeTask, blob_patients: Callable
+) -> None:
+    task = task_with("filter_bank_pixel", kind="segmentation", loss="dice_ce")
+    patients = blob_patients(4, masked=True)
+    trained = train_round(build(task, seed=1), patients, task, plan=plan(sigma=1.0))
+    assert trained.skipped == 0
+    assert joint_norm(trained.update) > 0
