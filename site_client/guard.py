@@ -40,7 +40,7 @@ class Ask:
     def plans(self) -> Plans:
         """How long the charged contracts are, and that of this charge."""
         streams: tuple[Stream, ...] = ("train", "audit", self.charge.stream)
-        own = {stream: agreed_steps(stream, self.task) for stream in streams}
+        own: dict[str, int] = {stream: agreed_steps(stream, self.task) for stream in streams}
         return {**self.charged, self.charge.task_hash: own}
 
 
