@@ -125,3 +125,18 @@ def test_an_event_that_is_no_ledger_line_is_a_protocol_error() -> None:
     assert parse_lines([table])
     with pytest.raises(ProtocolError, match="must have exactly the fields"):
         parse_lines([{"seq": 1}])
+
+
+def test_lines_that_a_site_lost_and_took_in_again_change_no_total() -> None:
+    """A site whose ledger was deleted charges what this run told it, and trains on."""
+    chain, spending = Chain(), Spending(1e-5, most_lines=100)
+    first = reserved_and_committed(chain, 1, steps=8)
+    (before,) = spending.rows(1, "east", first)
+    again = Chain()
+    for lost, steps in zip(first, (0, 8), strict=True):
+        again.append(again.adoption_line(lost, steps=steps, time=NOW))
+    (row,) = spending.rows(2, "east", [*again.lines, *reserved_and_committed(again, 2)])
+    assert (row.round, row.steps) == (2, 10)
+    assert row.epsilon == epsilon([replace(charge(1).event, steps=18)], 1e-5)
+    assert spending.rows(3, "east", again.lines[:2]) == []
+    assert before.steps == 8

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_study import TinyStudy
 from torch import nn
 
 from fedrad.errors import PrivacyError
 from fedrad.models.networks import build
 from fedrad.parameters import joint_norm, whole
 from fedrad.task import Task, parse_task
+from site_client import audit
 from site_client.training.gradients import clipped_sum
 from site_client.training.local_parameters import digests, only_accounted, refuse_unaccounted
 from site_client.training.losses import cross_entropy
@@ -135,3 +137,16 @@ def test_a_task_is_the_same_from_its_canonical_text(task: Task) -> None:
     from fedrad.task import canonical
 
     assert parse_task(json.loads(canonical(task))) == task
+
+
+def test_a_site_whose_network_was_fitted_declines_before_anything_is_charged(
+    study: TinyStudy,
+) -> None:
+    site = study.site()
+    assert site.answer(study.ask(), study.model).outcome == "done"
+    (module,) = site._modules.values()
+    next(iter(module.buffers())).mul_(1.01)
+    reply = site.answer(study.ask(round_number=2), study.model)
+    assert (reply.outcome, reply.reason_code, reply.update) == ("refused", "declined", {})
+    assert "is this site's own" in audit.read(study.home())[-1]["sentence"]
+    assert len((study.home() / "ledger.jsonl").read_text().splitlines()) == 2
