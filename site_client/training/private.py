@@ -71,9 +71,9 @@ def _add(normals: Normals, sums: _Flat, *, std: float, divisor: float) -> None:
     while start < len(sums):
         noised = normals.take(len(sums) - start)
         part = sums[start : start + len(noised)]
-        noised *= std * (1 + ROUNDING_MARGIN)
+        part *= np.float32(1 / grid)  # exact: a power of two
+        noised *= std * (1 + ROUNDING_MARGIN) / grid
         noised += part
-        noised *= 1 / grid  # exact: a power of two
         np.rint(noised, out=noised)
         noised *= grid / divisor
         part[:] = noised
