@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedrad.commands import AsJson, Program, emit
+from fedrad.commands import AsJson, Program, emit, whole_numbers
 
 app = Program(help="The coordinator's side of fedrad.")
 
@@ -38,3 +38,30 @@ def ledger(
     path = out or default_path(run, site)
     table = {"file": str(path), "lines": len(told.lines), "head": told.head}
     emit(as_json, table, f"{len(told.lines)} ledger lines of {site}: {path}")
+
+
+@app.command()
+def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
+    task: Annotated[Path, typer.Option(help="The study's task.toml.")],
+    patients: Annotated[str, typer.Option(help="Training patients of each site: 120,300,80.")],
+    audit: Annotated[str, typer.Option(help="Audit patients of each site; else 15 for 70.")] = "",
+    noise: Annotated[float | None, typer.Option(min=0, help="What would this noise cost?")] = None,
+    quality: Annotated[float, typer.Option(help="AUROC or Dice to plan intervals for.")] = 0.85,
+    prevalence: Annotated[float, typer.Option(help="Share of positive patients.")] = 0.5,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a study would cost each site and reach: noise, intervals, time, traffic, verdict.
+
+    Ends with 1 if the answer is no for every site.
+    """
+    from aggregator.plan import plan_study
+    from fedrad.planning.forecast import Wishes, as_table
+    from fedrad.planning.precision import Guess
+    from fedrad.planning.wording import as_text
+
+    guess = Guess(quality=quality, prevalence=prevalence)
+    wishes = Wishes(guess=guess, noise=noise)
+    found = plan_study(task, whole_numbers(patients), audit=whole_numbers(audit), wishes=wishes)
+    emit(as_json, as_table(found), as_text(found))
+    if found.hopeless:
+        raise typer.Exit(1)

@@ -58,6 +58,19 @@ def emit(as_json: bool, table: Mapping[str, Any], line: str) -> None:
     typer.echo(json.dumps(table, ensure_ascii=False) if as_json else line)
 
 
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Read an option such as ``120,300,80``; an empty text has no number.
+
+    Raises:
+        typer.BadParameter: A part is no whole number of 0 or more.
+    """
+    parts = [part.strip() for part in text.split(",")] if text else []
+    wrong = [part for part in parts if not (part.isascii() and part.isdecimal())]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]!r} is not a whole number; write 120,300,80")
+    return tuple(map(int, parts))
+
+
 def _options_of_every_command(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedrad.commands import AsJson, Program, emit
+from fedrad.commands import AsJson, Program, emit, whole_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +55,31 @@ def budget(home: Home, as_json: AsJson = False) -> None:
 
     found = read_budget(home, read_site(home))
     emit(as_json, as_table(found), as_text(found))
+
+
+@app.command()
+def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
+    home: Home,
+    task_path: Annotated[Path, typer.Option("--task", help="A study's task.toml.")],
+    others: Annotated[str, typer.Option(help="Agreed patients of the other sites: 300,80.")] = "",
+    noise: Annotated[float | None, typer.Option(min=0, help="What would this noise cost?")] = None,
+    quality: Annotated[float, typer.Option(help="AUROC or Dice to plan intervals for.")] = 0.85,
+    prevalence: Annotated[float, typer.Option(help="Share of positive patients.")] = 0.5,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a study would cost and reach here, and what site.toml would allow of it.
+
+    Ends with 1 if the measured table says no, or this site's limits do.
+    """
+    from fedrad.planning.forecast import Wishes
+    from fedrad.planning.precision import Guess
+    from site_client.plan import as_table, as_text, plan_site
+
+    wishes = Wishes(guess=Guess(quality=quality, prevalence=prevalence), noise=noise)
+    found = plan_site(home, task_path, others=whole_numbers(others), wishes=wishes)
+    emit(as_json, as_table(found), as_text(found))
+    if found.refused:
+        raise typer.Exit(1)
 
 
 ledger = typer.Typer(help="Mend a ledger that lost lines.", rich_markup_mode=None)

@@ -84,6 +84,11 @@ def decode_request(message: Message) -> tuple[Request, Parameters]:
 
 def encode_reply(reply: Reply, message: Message) -> Message:
     """Return the answer to ``message`` that carries ``reply``."""
+    return Message(reply_records(reply), reply_to=message)
+
+
+def reply_records(reply: Reply) -> RecordDict:
+    """Return the content of one reply."""
     config: dict[str, Any] = {name: getattr(reply, name) for name in _REPLY_TEXT}
     config |= {"schema": reply.schema, "round": reply.round}
     config["events"] = canonical_json(list(reply.events)).decode("utf-8")
@@ -94,7 +99,7 @@ def encode_reply(reply: Reply, message: Message) -> Message:
     }
     if reply.blocks:
         records["blocks"] = _encode_blocks(reply.blocks)
-    return Message(RecordDict(records), reply_to=message)
+    return RecordDict(records)
 
 
 def decode_reply(message: Message) -> Reply:
@@ -121,10 +126,13 @@ def decode_reply(message: Message) -> Reply:
 
 def content_bytes(message: Message) -> int:
     """Return the size of what ``message`` carries, in bytes; 0 for an error."""
-    if not message.has_content():
-        return 0
-    tensors = [r for r in message.content.values() if isinstance(r, ArrayRecord)]
-    rest = {k: r for k, r in message.content.items() if not isinstance(r, ArrayRecord)}
+    return records_bytes(message.content) if message.has_content() else 0
+
+
+def records_bytes(content: RecordDict) -> int:
+    """Return the size of a message's content, in bytes."""
+    tensors = [r for r in content.values() if isinstance(r, ArrayRecord)]
+    rest = {k: r for k, r in content.items() if not isinstance(r, ArrayRecord)}
     size = sum(len(array.data) for record in tensors for array in record.values())
     return size + flower.records_size(RecordDict(rest))
 

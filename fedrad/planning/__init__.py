@@ -1,0 +1,6 @@
+"""What a study would cost and reach, before anybody signs: the same answers for both sides.
+
+To read in this order: ``noise`` (what is spent), ``precision`` (what a release can show),
+``traffic`` and ``effort`` (what a round takes), ``outcomes`` and ``verdict`` (what training
+reached where it was measured), ``forecast`` and ``wording`` (all of it together).
+"""
