@@ -104,7 +104,7 @@ class Cap:
 def _is_part(spent: tuple[float, float, int], plan: tuple[float, float, int]) -> bool:
     """Whether charges are of the plan's kind and no more than it."""
     (multiplier, q, steps), (planned_multiplier, planned_q, planned) = spent, plan
-    if multiplier == 0:
+    if 0 in (multiplier, planned_multiplier):
         return False  # no noise: no composition of it is of use
     if q == planned_q == 1:
         return steps / multiplier**2 <= planned / planned_multiplier**2 * (1 + _SAME)

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from fedrad.errors import PrivacyError, SettingsError
-from fedrad.privacy.accounting import Event, best_attack, epsilon, plan_sigma, site_epsilon
+from fedrad.privacy.accounting import (
+    Event,
+    attack_within,
+    best_attack,
+    epsilon,
+    plan_sigma,
+    site_epsilon,
+)
 
 DELTA = 1e-5
 
@@ -128,6 +135,17 @@ def test_sampling_makes_the_attack_worse_and_more_steps_make_it_better() -> None
     whole, sampled = best_attack([release(1.0)]), best_attack([step(1.0, q=0.1, steps=1)])
     assert 0.01 < sampled < whole
     assert best_attack([step(1.0, q=0.1, steps=50)]) > sampled
+
+
+@pytest.mark.parametrize("sigma", [0.7, 1.0, 4.0])
+def test_one_epsilon_and_delta_bound_the_attack_less_tightly_than_all_of_them(sigma: float) -> None:
+    """Kairouz, Oh, Viswanath 2015: the better of joining and leaving, at one point."""
+    cost = epsilon([release(sigma)], DELTA)
+    bound = attack_within(cost, DELTA, false_alarm=0.01)
+    assert best_attack([release(sigma)]) <= bound <= 1
+    assert bound <= math.exp(cost) * 0.01 + DELTA + 1e-12
+    assert attack_within(0.0, 0.0) == 0.01
+    assert attack_within(math.inf, DELTA) == 1.0
 
 
 def test_a_patient_pays_the_worst_stream_and_what_touches_everybody() -> None:

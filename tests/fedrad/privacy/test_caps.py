@@ -68,7 +68,11 @@ def delta_of_switching(
 
 @pytest.mark.parametrize(
     ("limit", "sigma", "q", "other"),
-    [(4.0, 3.0, 0.5, (0.5, 0.01)), (2.0, 1.0, 0.05, (30.0, 0.5))],
+    [
+        (4.0, 3.0, 0.5, (0.5, 0.01)),
+        pytest.param(4.0, 3.0, 0.5, (0.7, 0.02), marks=pytest.mark.long),
+        pytest.param(2.0, 1.0, 0.05, (30.0, 0.5), marks=pytest.mark.long),
+    ],
 )
 def test_an_asker_who_switches_after_results_passes_exact_composition_and_not_the_cap(
     limit: float, sigma: float, q: float, other: tuple[float, float]
@@ -129,6 +133,12 @@ def test_releases_over_everybody_compose_whatever_their_noise() -> None:
     assert not cap.filters(mixed)
     assert cap.used(mixed) == epsilon([release(3.0, times=4)], DELTA)
     assert cap.filters([*mixed, release(50.0)])
+
+
+def test_a_first_contract_without_noise_leaves_nothing_even_if_no_step_was_taken() -> None:
+    cap = Cap(epsilon=8.0, delta=DELTA, first=release(0.1, times=3))
+    assert cap.used([release(0.1, times=0), release(3.0)]) == math.inf
+    assert cap.holds([release(0.1, times=0)])
 
 
 def test_what_has_no_noise_holds_under_no_cap() -> None:
