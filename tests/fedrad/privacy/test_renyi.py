@@ -41,7 +41,7 @@ def test_a_sampled_step_has_the_divergence_that_integration_gives(sigma: float, 
         assert divergence == pytest.approx(of(order), rel=1e-6)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.lists(KINDS, min_size=1, max_size=3), st.sampled_from([1e-6, 1e-4, 1e-3]))
 def test_the_filter_never_counts_less_than_exact_composition(
     spent: list[tuple[float, float, int]], delta: float
