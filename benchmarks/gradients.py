@@ -132,13 +132,15 @@ def _arms(case: Case, *, opacus: bool) -> dict[str, Callable[[], object]]:
         "clipped": clipped,
         "whole step": step,
     }
-    if opacus:
-        arms["opacus"] = _opacus_arm(case)
-    return arms
+    theirs = _opacus_arm(case) if opacus else None
+    return arms if theirs is None else {**arms, "opacus": theirs}
 
 
-def _opacus_arm(case: Case) -> Callable[[], object]:
-    """Return one pass with Opacus's hooks and its way to clip; no in-place activations."""
+def _opacus_arm(case: Case) -> Callable[[], object] | None:
+    """Return one pass with Opacus's hooks and its way to clip, ``None`` if they fail.
+
+    Activations are not in place there.
+    """
     import copy
 
     module = copy.deepcopy(case.module)
@@ -162,7 +164,7 @@ def _opacus_arm(case: Case) -> Callable[[], object]:
     found = run()
     if isinstance(found, str):
         print(f"(opacus fails: {found.splitlines()[0][:100]})")
-        return lambda: None
+        return None
     return run
 
 

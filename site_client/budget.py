@@ -24,6 +24,7 @@ from site_client.settings import SiteSettings
 
 FALSE_ALARM = 0.01
 _MOST_REPEATS = 1 << 12
+_MOST_WARNINGS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,7 @@ class Budget:
     streams: tuple[Paid, ...]  # over all tasks
     tasks: tuple[Paid, ...]
     refused: str  # the site's sentence about the last request, if it was declined
+    warnings: tuple[str, ...] = ()  # what was left out or odd, newest first
 
     @property
     def worst(self) -> Paid | None:
@@ -98,6 +100,7 @@ def read_budget(home: Path, settings: SiteSettings) -> Budget:
             paid for name in limits for paid in _paid(of_task[name], limits[name], known.plans)
         ),
         refused=_last_refusal(home),
+        warnings=_last_warnings(home),
     )
 
 
@@ -115,6 +118,7 @@ def as_table(budget: Budget) -> dict[str, Any]:
         "streams": [_row(paid) for paid in budget.streams],
         "tasks": [_row(paid) for paid in budget.tasks],
         "refused": budget.refused,
+        "warnings": list(budget.warnings),
     }
 
 
@@ -187,3 +191,10 @@ def _last_refusal(home: Path) -> str:
     """Return why the last request was not answered, in the site's own words."""
     notes = [note for note in audit.read(home) if note["kind"] in ("answered", "declined")]
     return str(notes[-1].get("sentence", "")) if notes else ""
+
+
+def _last_warnings(home: Path) -> tuple[str, ...]:
+    found = [note for note in audit.read(home) if note["kind"] == "warning"]
+    last = {str(note["sentence"]): str(note["time"]) for note in found}
+    newest = sorted(last.items(), key=lambda said: said[1], reverse=True)[:_MOST_WARNINGS]
+    return tuple(f"{time}: {sentence}" for sentence, time in newest)

@@ -26,6 +26,8 @@ def as_text(budget: Budget) -> str:
     console.print(f"Ledger: {budget.lines} lines, every hash checked; head {budget.head or '-'}")
     if budget.refused:
         console.print(f"The last request was not answered: {budget.refused}")
+    for warning in budget.warnings:
+        console.print(f"Warning of {warning}")
     file = console.file
     return file.getvalue().rstrip() if isinstance(file, io.StringIO) else ""
 

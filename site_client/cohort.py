@@ -74,6 +74,7 @@ def assemble(
     refused.append(without)
     slots = dict(zip(images["patient"], images["slot"], strict=True))
     mine = {p: u for p, u in units.items() if split_of(slots[p], settings.splits) == split}
+    warnings += _beyond_cap(mine, task.data.max_images_per_patient)
     return Cohort(
         mine,
         {patient: labels[patient] for patient in mine if labels},
@@ -118,6 +119,15 @@ def _label_warnings(unknown: int, unmapped: int, labels: dict[str, int]) -> Iter
         yield f"{unmapped} labels are not in the task's map; they are not used"
     if len(set(labels.values())) == 1:
         yield "all labelled patients are of one class: the site can train but not be scored"
+
+
+def _beyond_cap(units: dict[str, tuple[Unit, ...]], cap: int) -> Iterator[str]:
+    beyond = [len(mine) - cap for mine in units.values() if len(mine) > cap]
+    if beyond:
+        yield (
+            f"{len(beyond)} patients have more than max_images_per_patient = {cap} images; "
+            f"{sum(beyond)} of their images are not used"
+        )
 
 
 def _nothing_suits(admitted: Admitted, task: Task) -> str:

@@ -155,6 +155,12 @@ class Site:
                 augment=augmenter(duty.task.recipe.augment),
             )
         self._journal.commit(reply.reply_id, steps=trained.steps)
+        if trained.skipped:
+            self._warn(
+                f"round {reply.round}: {trained.skipped} gradients of patients were not finite "
+                "and were left out; if it happens again, look at their images or lower the "
+                "learning rate"
+            )
         return replace(
             reply,
             update=trained.update,
@@ -230,6 +236,8 @@ class Site:
         key, stamp = (duty.request.task_hash, split), tuple(_stamp(self._home, duty.settings))
         if key not in self._sources or self._sources[key][0] != stamp:
             dataset = load_split(self._home, duty.task, split)
+            for sentence in dataset.warnings:
+                self._warn(f"{duty.task.task.name}, {split} patients: {sentence}")
             source = kept_features(self._network(duty), dataset, duty.task)
             self._sources[key] = stamp, source
         return self._sources[key][1]
@@ -305,6 +313,10 @@ class Site:
             ledger_head=head,
             fedrad_version=fedrad.__version__,
         )
+
+    def _warn(self, sentence: str) -> None:
+        with suppress(OSError):  # a full disk keeps no note
+            audit.record(self._home, self._clock, "warning", sentence=sentence)
 
     def _note(self, kind: str, reply: Reply, **detail: str) -> None:
         audit.record(

@@ -1,13 +1,22 @@
 """From files on disk to patients with arrays."""
 
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fedrad.errors import ArchiveError, DamagedStateError, DataError
+from site_client.catalogue import update_catalogue
+from site_client.cohort import assemble
 from site_client.dataset import PatientDataset, load_split
+from site_client.deidentify.pseudonyms import pseudonyms
+from site_client.gate import admit
+from site_client.home import split_key
+from site_client.preparation import Preparation
+from site_client.settings import read_site
 
 ALL_TRAIN = "[splits]\ntrain = 1.0\naudit = 0.0\nwindow = 0.0\ntest = 0.0\n"
 
@@ -61,11 +70,33 @@ def test_a_patient_has_at_most_the_agreed_number_of_images(site: Any, make_task:
     for number in range(9):
         site.image("P1", f"{number}.dcm", number * 100)
     site.label({"AP1": "yes"})
-    first = load_split(site.home, make_task(), "train").record(0).images
+    dataset = load_split(site.home, make_task(), "train")
+    first = dataset.record(0).images
     assert len(first) == 4
+    said = "1 patients have more than max_images_per_patient = 4 images; 5 of their images are"
+    assert any(line.startswith(said) for line in dataset.warnings)
     for number in range(9):
         (site.archive / f"{number}.dcm").rename(site.archive / f"{9 - number} renamed.dcm")
     assert np.array_equal(load_split(site.home, make_task(), "train").record(0).images, first)
+
+
+def test_a_patient_with_ten_thousand_images_gives_the_agreed_number_and_is_named(
+    site: Any, make_task: Any
+) -> None:
+    site.image("P1", "x.dcm")
+    site.label({"AP1": "yes"})
+    task, settings, catalogue = make_task(), read_site(site.home), update_catalogue(site.home)
+    names = pseudonyms(split_key(site.home))
+    admitted = admit(catalogue, task)
+    many = pd.concat([admitted.images] * 10_000, ignore_index=True)
+    many = many.assign(instance=[f"{n:08x}" for n in range(len(many))])
+    cohort = assemble(
+        replace(admitted, images=many), task, split="train", settings=settings, names=names
+    )
+    assert [len(units) for units in cohort.units.values()] == [10_000]
+    assert "9996 of their images are not used" in cohort.warnings[-1]
+    used = Preparation(site.home, site.archive, task, catalogue, names=names).patients(cohort)
+    assert [len(files.images) for files in used.values()] == [4]
 
 
 def test_pixels_that_do_not_decode_go_to_quarantine_and_the_next_image_is_used(

@@ -20,7 +20,10 @@ from fedrad.privacy.ledger import parse_line, spent
 from fedrad.task import task_hash
 from simulations.scenario import Limits
 from site_client import audit
+from site_client.budget import read_budget
+from site_client.budget_screen import as_text
 from site_client.dataset import load_split
+from site_client.settings import read_site
 from site_client.study import CHARGED, TASK, study_folder
 
 DEADLY = ("training.optimiser.rate=3e38", "privacy.max_grad_norm=1e3")
@@ -185,6 +188,19 @@ def test_a_model_that_fails_on_patients_does_not_show_it_in_the_outcome(
     assert report.outcome == "done"
     assert all(np.isfinite(block.values).all() for block in report.blocks)
     assert "scores not finite" in caplog.text
+
+
+def test_gradients_that_are_not_finite_are_counted_on_the_sites_own_screen(
+    study: TinyStudy,
+) -> None:
+    model = {name: np.full_like(tensor, 1e30) for name, tensor in study.model.items()}
+    reply = study.site().answer(study.ask("train", model_digest=digest(model)), model)
+    assert reply.outcome == "done"
+    (warning,) = (note for note in audit.read(study.home()) if note["kind"] == "warning")
+    assert "gradients of patients were not finite and were left out" in warning["sentence"]
+    budget = read_budget(study.home(), read_site(study.home()))
+    assert budget.warnings == (f"{warning['time']}: {warning['sentence']}",)
+    assert warning["sentence"][:40] in as_text(budget)
 
 
 @pytest.mark.parametrize("name", ["elsewhere", "../../../etc", "a/b", "", ".", "x" * 101, "a\n"])
