@@ -1,8 +1,9 @@
 """What clipping patients costs: time and memory beside the same network trained without privacy.
 
 Every row runs its arms in turn, over and over, in one process on one thread; a figure is the
-smallest CPU time of an arm over the smallest of plain training (forward and backward pass on
-the same batch). Peak memory comes from one forked process for each arm.
+median, over turns, of an arm's CPU time over that of plain training (forward and backward pass
+on the same batch) in the same turn, with the quartiles behind it. Peak memory comes from one
+forked process for each arm.
 Run: ``python benchmarks/gradients.py [ROW...] [--repeats N] [--opacus] [--memory] [--layers]``.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -31,6 +33,7 @@ from site_client.training.gradients.engine import shares_of
 from site_client.training.gradients.grouping import Grouping
 from site_client.training.gradients.sums import GradientSum
 from site_client.training.losses import Loss, loss_of
+from site_client.training.memory import freed_memory_kept
 from site_client.training.private import noised_mean
 from site_client.training.source import PatientImages, Record, stack_images, stack_truth
 
@@ -77,7 +80,7 @@ def main() -> None:
     """Print one line a row."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", default=[row.name for row in ROWS])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--opacus", action="store_true", help="time its hooks, too")
     parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
     parser.add_argument("--layers", action="store_true", help="which rule each layer uses")
@@ -91,7 +94,8 @@ def main() -> None:
             elif wishes.memory:
                 _print_memory(row, case)
             else:
-                _print_times(row, case, _arms(case, opacus=wishes.opacus), wishes.repeats)
+                with freed_memory_kept():  # as a round of training does
+                    _print_times(row, case, _arms(case, opacus=wishes.opacus), wishes.repeats)
 
 
 def _print_times(row: Row, case: Case, arms: dict[str, Callable[[], object]], repeats: int) -> None:
@@ -102,14 +106,14 @@ def _print_times(row: Row, case: Case, arms: dict[str, Callable[[], object]], re
             arm()
             if turn:
                 times[name].append(time.process_time() - start_s)
-    plain_s = min(times["plain"])
+    plain_s = statistics.median(times["plain"])
     weights = sum(tensor.numel() for tensor in case.module.parameters())
     cells = [f"{row.name} ({weights / 1e6:.1f} M)", f"{plain_s * 1e3:.0f} ms"]
     for name, found in times.items():
         if name != "plain":
             pairs = [mine / base for mine, base in zip(found, times["plain"], strict=True)]
-            spread = f"{min(pairs):.2f}-{max(pairs):.2f}"
-            cells.append(f"{name} {min(found) / plain_s:.2f} ({spread})")
+            low, middle, high = statistics.quantiles(pairs, n=4)
+            cells.append(f"{name} {middle:.2f} ({low:.2f}-{high:.2f})")
     print(f"| {' | '.join(cells)} | goal {row.goal} |", flush=True)
 
 

@@ -27,6 +27,7 @@ from site_client.training.gradients import (
     refuse_unfit,
 )
 from site_client.training.losses import Loss, loss_of
+from site_client.training.memory import freed_memory_kept
 from site_client.training.private import noised_mean
 from site_client.training.sampling import Rates, is_rate, poisson_sample
 from site_client.training.source import (
@@ -119,12 +120,13 @@ def train_round(
     optimiser = _optimiser(part, task.training.optimiser, plan.rate)
     anchors = [tensor.detach().clone() for tensor in _trained(part)]
     skipped = 0
-    for _ in range(plan.steps):
-        records = _draw(patients, plan, augment, task.training.augmentations)
-        summed = _summed(part, records, loss, plan, PRECISIONS[task.training.precision])
-        _step(part, _gradient(summed, plan), anchors, plan.proximal)
-        optimiser.step()
-        skipped += summed.skipped
+    with freed_memory_kept():
+        for _ in range(plan.steps):
+            records = _draw(patients, plan, augment, task.training.augmentations)
+            summed = _summed(part, records, loss, plan, PRECISIONS[task.training.precision])
+            _step(part, _gradient(summed, plan), anchors, plan.proximal)
+            optimiser.step()
+            skipped += summed.skipped
     if skipped:
         logger.warning("gradients left out, not finite", extra={"left_out": skipped})
     update = subtract(trainable(module), received)
