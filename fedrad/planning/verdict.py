@@ -40,6 +40,7 @@ Answer = Literal["go", "doubtful", "no", "not measured"]
 
 KEPT = 0.9  # share of the skill that "go" keeps at every seed
 LOST = 0.5  # share of the skill below which the mean is a "no"
+_TIE = 1e-9  # two numbers that differ by less are one
 _RANK: dict[Answer, int] = {"not measured": -1, "no": 0, "doubtful": 1, "go": 2}
 
 
@@ -120,9 +121,10 @@ def verdict(situation: Situation, outcomes: Outcomes) -> Verdict:
 
 def judge(kept: Scores, gain: Scores, *, margin: float) -> Answer:
     """Apply the rule to kept skill and gain, one number a seed each."""
-    if all(value < -margin for value in gain) or fmean(kept) < LOST:
+    lost = [value < -margin - _TIE for value in gain]
+    if all(lost) or fmean(kept) < LOST - _TIE:
         return "no"
-    if all(value >= KEPT for value in kept) and all(value >= -margin for value in gain):
+    if not any(lost) and all(value >= KEPT - _TIE for value in kept):
         return "go"
     return "doubtful"
 
@@ -137,7 +139,7 @@ def _foreign(trial: Trial, task: Task) -> Iterator[str]:
         here, there = _shape(task.recipe.size), _shape(trial.size)
         yield f"{trial.network} was measured on images of {there}, the task's are {here}"
     if trial.start != start_of(task):
-        yield f"{trial.network} was measured from another start: {trial.start}"
+        yield f"{trial.network} was measured from another start: {_start(trial)}"
     if task.privacy.delta < trial.delta:
         yield f"delta {task.privacy.delta:g} is below the measured {trial.delta:g}"
 
@@ -245,7 +247,7 @@ def _options(
     yield (
         "other starting weights,",
         [
-            (t.start, t, situation)
+            (_start(t), t, situation)
             for t in alike
             if _network(t) == _network(trial) and t.start != trial.start
         ],
@@ -256,6 +258,11 @@ def _network(trial: Trial) -> str:
     plain = full_parameters(trial.network, {})
     own = {k: v for k, v in trial.parameters.items() if plain.get(k) != v}
     return trial.network + "".join(f" {name}={value}" for name, value in sorted(own.items()))
+
+
+def _start(trial: Trial) -> str:
+    digest, _, trained = trial.start.partition(" ")
+    return f"{digest[:12]}…, trained {trained}" if trained else digest
 
 
 def _shape(size: Sequence[int]) -> str:
