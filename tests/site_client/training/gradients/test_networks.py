@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -84,7 +85,7 @@ def refuse_inaccurate(module: nn.Module, dimensions: int, loss: Loss, *, masked:
         found = clipped_sum(module, patients, loss, max_norm=0.05)
         assert found.skipped == 0
         error = apart(found.total, one_by_one(module, patients, loss, 0.05))
-        print(f"{type(module).__name__} {dimensions}D, images a patient {counts}: {error:.1e}")
+        logging.info("%s %dD, images %s: %.1e", type(module).__name__, dimensions, counts, error)
         assert error < 1e-3
 
 
