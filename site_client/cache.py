@@ -48,11 +48,11 @@ def cached_array(
         return path
     reason = path.with_suffix(_REASON)
     if reason.exists():
-        raise UnusableFileError(reason.read_text(encoding="ascii"))
+        raise UnusableFileError(*reason.read_text(encoding="ascii").split("\n", 1))
     try:
         array = make()
     except UnusableFileError as error:
-        _write(reason, error.reason.encode("ascii"))
+        _write(reason, f"{error.reason}\n{error.detail}".encode("ascii"))
         raise
     _write(path, _npy(array))
     return path

@@ -138,12 +138,14 @@ def write_quarantine(home: Path, task: str, refused: pd.DataFrame) -> None:
     Args:
         home: The site's folder.
         task: The task's name; empty for files that no task can use.
-        refused: Columns ``file`` (relative path) and ``reason``.
+        refused: Columns ``file`` (relative path), ``reason`` and, where known, ``detail``.
     """
     path = home / QUARANTINE
-    new = refused.assign(task=task)[["file", "reason", "task"]]
+    columns = ["file", "reason", "task", "detail"]
+    new = refused.assign(task=task).reindex(columns=columns).fillna("")
     old = pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else new.iloc[:0]
-    text = pd.concat([old[old["task"] != task], new]).to_csv(index=False)
+    kept = old[old["task"] != task].reindex(columns=columns).fillna("")
+    text = pd.concat([kept, new]).to_csv(index=False)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         durable.write_bytes(path, text.encode("utf-8"))
 

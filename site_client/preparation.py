@@ -47,7 +47,7 @@ class Preparation:
             zip(catalogue["file"], catalogue["digest"], strict=True)
         )
         self._recipe = recipe_key(task)
-        self._refused: list[tuple[str, str]] = []
+        self._refused: list[tuple[str, str, str]] = []
         self._fresh_digests = False
 
     def patients(self, cohort: Cohort) -> dict[str, PatientFiles]:
@@ -57,7 +57,7 @@ class Preparation:
 
     def finish(self, scope: str) -> None:
         """Write what was learned: refused files, and digests for the next time."""
-        refused = pd.DataFrame(self._refused, columns=["file", "reason"])
+        refused = pd.DataFrame(self._refused, columns=["file", "reason", "detail"])
         write_quarantine(self._home, scope, refused)
         if self._fresh_digests:
             digests = self._catalogue["file"].map(self._digests)
@@ -72,7 +72,7 @@ class Preparation:
             try:
                 image, truth = self._unit(unit)
             except UnusableFileError as error:
-                self._refused += [(file, error.reason) for file in unit.files]
+                self._refused += [(file, error.reason, error.detail) for file in unit.files]
                 continue
             images.append(image)
             truths += [truth] if truth else []

@@ -33,11 +33,17 @@ _DECODER = "pylibjpeg"  # fixed: otherwise the bits depend on what else is insta
 
 
 class UnusableFileError(DataError):
-    """One file, or one series, cannot be used; ``reason`` is the quarantine's code."""
+    """One file, or one series, cannot be used.
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    Attributes:
+        reason: The quarantine's code (``site_client.reasons``); it carries no value of the file.
+        detail: The numbers that show it, for ``quarantine.csv`` and nobody outside the site;
+            geometry and counts, never text of a header.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
 
     def __str__(self) -> str:
         return f"a file cannot be used: {self.reason}; see the site's quarantine.csv"

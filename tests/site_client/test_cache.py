@@ -29,11 +29,12 @@ def test_an_array_is_made_once_and_found_by_its_key(tmp_path: Path) -> None:
 
 def test_a_failure_is_remembered_with_its_reason(tmp_path: Path) -> None:
     def refuse() -> NoReturn:
-        raise UnusableFileError("too-large")
+        raise UnusableFileError("slices-missing", "gap of 5 mm")
 
     for make in (refuse, never):
-        with pytest.raises(UnusableFileError, match="too-large"):
+        with pytest.raises(UnusableFileError, match="slices-missing") as caught:
             cached_array(tmp_path, "key", make, names=NAMES)
+        assert caught.value.detail == "gap of 5 mm"
 
 
 def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
