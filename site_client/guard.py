@@ -146,24 +146,39 @@ def _problems(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> Iterat
 def _privacy_problems(settings: SiteSettings, ask: Ask) -> Iterator[str]:
     limits, charge, delta = settings.privacy, ask.charge, ask.task.privacy.delta
     if delta > limits.delta_limit:
-        yield f"the task's delta {delta:g} is over delta_limit {limits.delta_limit:g}"
+        yield (
+            f"the task's delta {delta:g} is over delta_limit {limits.delta_limit:g}; "
+            "ask for a smaller delta"
+        )
     for whose, value in (("the task's delta", delta), ("delta_limit", limits.delta_limit)):
         if value * charge.patients_agreed >= 1:
-            yield f"{whose} {value:g} is not below 1 / {charge.patients_agreed} patients"
+            yield (
+                f"{whose} {value:g} is not below 1 / {charge.patients_agreed} patients; "
+                "a smaller one promises something"
+            )
     noise = charge.event.multiplier
     if charge.stream == "train" and noise < limits.min_noise:
-        yield f"noise multiplier {noise:g} is under min_noise {limits.min_noise:g}"
+        yield (
+            f"noise multiplier {noise:g} is under min_noise {limits.min_noise:g}; "
+            "ask for more noise or lower it in site.toml"
+        )
 
 
 def _training_problems(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> Iterator[str]:
     limits, charge = settings.privacy, ask.charge
     steps = charge.event.steps
     if steps > limits.max_steps:
-        yield f"{steps} steps in a round are over max_steps {limits.max_steps}"
+        yield (
+            f"{steps} steps in a round are over max_steps {limits.max_steps}; "
+            "ask for fewer or raise it in site.toml"
+        )
     charged = {reply_of(line) for line in ask.same_task(lines) if line.stream == "train"}
     before = len(charged - {charge.reservation})
     if before >= limits.max_rounds:
-        yield f"{before} rounds of this task are charged, max_rounds is {limits.max_rounds}"
+        yield (
+            f"{before} rounds of this task are charged, max_rounds is {limits.max_rounds}; "
+            "raise it in site.toml if the study may go on"
+        )
 
 
 def _refuse_few(settings: SiteSettings, ask: Ask, patients: int, smallest: int) -> None:
