@@ -12,9 +12,9 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from fedrad.settings import read_settings, refuse_problems
+from site_client.archive_settings import Archive, inside
 
 FILE = "site.toml"
 _LATER = "not enforced by this version: leave it out"
@@ -39,14 +39,6 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Archive:
-    """``[archive]``: where the images are."""
-
-    kind: Literal["folder"]
-    path: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LabelFile:
     """``[labels]``: the hospital's own table of labels, if the task asks for one."""
 
@@ -57,9 +49,19 @@ class LabelFile:
 class PatientLists:
     """``[patients]``: who is who, and who takes part."""
 
-    mapping: Path | None = None  # CSV: PatientID, IssuerOfPatientID (optional), patient
-    include: Path | None = None  # one PatientID a line; absent: everybody
-    exclude: Path | None = None  # one PatientID a line; outranks include
+    mapping: Path | None = None  # CSV: patient, and what it is known by (site_client.mapping)
+    include: Path | None = None  # consents, one PatientID a line; absent: everybody
+    exclude: Path | None = None  # objections, one PatientID a line; outranks include
+    max_studies: int = 200  # of one PatientID; with more it is nobody's
+    placeholders: tuple[str, ...] = ()  # PatientIDs that are nobody's, besides the known ones
+
+    def __post_init__(self) -> None:
+        refuse_problems("patients", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if self.max_studies < 1:
+            yield f"max_studies must be 1 or more, got {self.max_studies}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,9 +178,10 @@ def read_site(home: Path) -> SiteSettings:
     settings = read_settings(SiteSettings, home / FILE)
     return dataclasses.replace(
         settings,
-        archive=dataclasses.replace(settings.archive, path=home / settings.archive.path),
+        archive=inside(home, settings.archive),
         labels=LabelFile(file=_inside(home, settings.labels.file)),
-        patients=PatientLists(
+        patients=dataclasses.replace(
+            settings.patients,
             mapping=_inside(home, settings.patients.mapping),
             include=_inside(home, settings.patients.include),
             exclude=_inside(home, settings.patients.exclude),
