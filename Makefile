@@ -45,7 +45,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install -c constraints.txt -e '.[site,ray,dev]'
+	$(PIP) install -c constraints.txt -e '.[site,pacs,ray,dev]'
 	touch $@ $(VENV)/.demo
 
 clean:
