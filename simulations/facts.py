@@ -14,6 +14,7 @@ from aggregator.facts import Fact, write_facts
 from fedrad.contract import Contract
 from fedrad.task import read_task
 from simulations import wire
+from simulations.foretold import foretold
 from simulations.places import home_of
 from simulations.premises import Stocked
 from site_client import audit
@@ -24,6 +25,7 @@ def write(run: Path, contract: Contract, stock: Sequence[Stocked], *, banner: st
     found = [
         Fact(key="banner", text=banner),
         *_start(run),
+        *foretold(run, contract),
         *_identifiers(run),
         *_refusals(run, contract),
         *_set_aside(run, stock),

@@ -21,7 +21,7 @@ from site_client import audit
 
 TERMS = {
     name: SiteTerms(label=name, patients_agreed=9, train_sigma=1.0, audit_sigma=1.0)
-    for name in ("east", "west")
+    for name in ("east", "north", "west")
 }
 CONTRACT = Contract(schema=1, study="s", task_hash="t", sites=TERMS)
 
@@ -43,6 +43,17 @@ def test_starting_weights_are_told_with_their_provenance(tmp_path: Path) -> None
     model = replace(task.model, initial="w.safetensors", provenance=known)
     write_task(tmp_path / "task.toml", replace(task, model=model))
     assert "data: films of 1999; licence: CC0-1.0" in told(tmp_path)["starting weights"]
+
+
+def test_a_private_study_is_told_what_planning_foretold_for_its_contract(tmp_path: Path) -> None:
+    task = tiny_task()
+    write_task(tmp_path / "task.toml", task)
+    said = told(tmp_path)["foretold"]
+    assert "not measured for east, north, west" in said
+    assert "Each release" in said
+    exact = replace(task, privacy=replace(task.privacy, enabled=False))
+    write_task(tmp_path / "task.toml", exact)
+    assert "foretold" not in told(tmp_path)
 
 
 def test_an_identifier_that_got_out_is_counted_and_not_hidden(tmp_path: Path) -> None:
