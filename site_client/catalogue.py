@@ -18,7 +18,6 @@ import pandas as pd
 from pydicom.dataset import Dataset
 
 from fedrad import durable
-from fedrad.errors import DataError
 from site_client import home as site_home
 from site_client.archive.folder import ArchiveFile, list_files
 from site_client.archive.instances import (
@@ -30,15 +29,19 @@ from site_client.archive.instances import (
     refuse_too_large,
 )
 from site_client.deidentify.pseudonyms import Pseudonyms
-from site_client.patients import Register, listed, read_register, register_version
+from site_client.identities import REASON as UNUSABLE
+from site_client.identities import unusable
+from site_client.patient_lists import known_patients, read_lists
+from site_client.patients import Register, read_register, register_version
 from site_client.settings import PatientLists, read_site
 
 FILE = "catalogue.parquet"
 QUARANTINE = "quarantine.csv"
 SEGMENTATION = "SEG"
-_VERSION = "1"  # raise when a row's meaning changes: every file is then read again
+_VERSION = "2"  # raise when a row's meaning changes: every file is then read again
 _TAGS = (
     "SOPInstanceUID", "SOPClassUID", "Modality", "PatientID", "IssuerOfPatientID",
+    "PatientBirthDate", "PatientSex",
     "StudyInstanceUID", "SeriesInstanceUID", "AccessionNumber", "Rows", "Columns",
     "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation",
     "ViewPosition", "ImageType", "BurnedInAnnotation", "ReferencedSeriesSequence",
@@ -61,6 +64,9 @@ class Row:
     study: str = ""
     series: str = ""
     accession: str = ""  # ... to here
+    identity: str = ""  # own, mapped, blank or placeholder; "" if the file was not read
+    born: str = ""  # keyed digests of birth date and sex, another for each patient
+    sex: str = ""
     slot: int = -1  # 0 to 999, decides the split
     sop_class: str = ""
     modality: str = ""
@@ -77,6 +83,7 @@ class Row:
 
 
 COLUMNS = tuple(Row.__dataclass_fields__)
+_SEXES = ("M", "F", "O")  # PS3.3 C.7.1.1; anything else says nothing
 
 
 def update_catalogue(home: Path) -> pd.DataFrame:
@@ -86,8 +93,8 @@ def update_catalogue(home: Path) -> pd.DataFrame:
         home: The site's folder; ``catalogue.parquet`` and ``quarantine.csv`` are written.
 
     Returns:
-        One row for each file, sorted by path: the columns of ``Row`` and ``reason``, which
-        is empty where the file may be used and else says why not.
+        One row for each file, sorted by path: the columns of ``Row``, ``reason``, which is
+        empty where the file may be used and else says why not, and ``detail``.
 
     Raises:
         ArchiveError: The archive is missing.
@@ -95,8 +102,8 @@ def update_catalogue(home: Path) -> pd.DataFrame:
     """
     settings = read_site(home)
     secret = site_home.split_key(home)
-    version = f"{_VERSION}-{register_version(settings.patients, secret)}"
     register = read_register(settings.patients, secret)
+    version = f"{_VERSION}-{register_version(register)}"
     known = _known_rows(home, version)
     files = list_files(settings.archive.path)
     fresh = [found for found in files if (found.file, found.bytes, found.mtime_ns) not in known]
@@ -104,10 +111,10 @@ def update_catalogue(home: Path) -> pd.DataFrame:
         [known.get((found.file, found.bytes, found.mtime_ns)) for found in files],
         [asdict(read_row(settings.archive.path, f, register, version=version)) for f in fresh],
     )
-    table["reason"] = _reasons(table, settings.patients, register.names)
+    table = table.assign(**_reasons(table, settings.patients, register))
     if fresh or len(known) != len(files) or not (home / FILE).exists():
         write_catalogue(home, table)
-    write_quarantine(home, "", table.loc[table["reason"] != "", ["file", "reason"]])
+    write_quarantine(home, "", table.loc[table["reason"] != "", ["file", "reason", "detail"]])
     return table
 
 
@@ -167,19 +174,18 @@ def _table(known: Iterable[dict[str, Any] | None], fresh: list[dict[str, Any]]) 
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _reasons(table: pd.DataFrame, lists: PatientLists, names: Pseudonyms) -> pd.Series[str]:
-    reason = table["fault"].astype(str)
-    usable = reason == ""
-    copies = table.loc[usable, ["patient", "instance"]].duplicated()
+def _reasons(
+    table: pd.DataFrame, lists: PatientLists, register: Register
+) -> dict[str, pd.Series[str]]:
+    said = unusable(table, lists.max_studies)
+    listed = read_lists(lists, known_patients(table), register).reasons(table["patient"])
+    reason = table["fault"].astype(object)
+    reason = reason.mask((reason == "") & (said != ""), UNUSABLE)
+    reason = reason.mask(reason == "", listed)
+    copies = table.loc[table["fault"] == "", ["patient", "instance"]].duplicated()
     again = copies.reindex(table.index, fill_value=False)
-    reason = reason.mask(again, "duplicate-instance")
-    if lists.include:
-        outside = ~table["listed_as"].isin(listed(lists.include, names))
-        reason = reason.mask((reason == "") & outside, "patient-not-included")
-    if lists.exclude:
-        excluded = table["listed_as"].isin(listed(lists.exclude, names))
-        reason = reason.mask((reason == "") & excluded, "patient-excluded")
-    return reason
+    reason = reason.mask((reason == "") & again, "duplicate-instance")
+    return {"reason": reason, "detail": said.where(reason == UNUSABLE, "")}
 
 
 def _values(elements: Dataset, names: Pseudonyms) -> dict[str, Any]:
@@ -211,12 +217,22 @@ def _name(elements: Dataset, tag: str, names: Pseudonyms, kind: str) -> str:
 
 
 def _patient(elements: Dataset, register: Register) -> dict[str, Any]:
-    issuer = str(elements.get("IssuerOfPatientID") or "")
-    try:
-        patient = register.patient(str(elements.get("PatientID") or ""), issuer)
-    except DataError:
-        raise UnusableFileError("patient-id-unusable") from None
-    return {"patient": patient.pseudonym, "slot": patient.slot, "listed_as": patient.listed_as}
+    patient = register.patient(
+        str(elements.get("PatientID") or ""),
+        str(elements.get("IssuerOfPatientID") or ""),
+        study=str(elements.get("StudyInstanceUID") or ""),
+        accession=str(elements.get("AccessionNumber") or ""),
+    )
+    sex = str(elements.get("PatientSex") or "").strip().upper()
+    born = str(elements.get("PatientBirthDate") or "").strip()
+    return {
+        "patient": patient.pseudonym,
+        "slot": patient.slot,
+        "listed_as": patient.listed_as,
+        "identity": patient.identity,
+        "born": register.names.of("born", f"{patient.pseudonym} {born}") if born else "",
+        "sex": register.names.of("sex", f"{patient.pseudonym} {sex}") if sex in _SEXES else "",
+    }
 
 
 def _references(elements: Dataset, names: Pseudonyms) -> dict[str, str]:

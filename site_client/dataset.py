@@ -22,6 +22,7 @@ from site_client.catalogue import update_catalogue, write_quarantine
 from site_client.cohort import assemble
 from site_client.deidentify.pseudonyms import pseudonyms
 from site_client.gate import admit
+from site_client.identities import count_unusable, refuse_many_unusable
 from site_client.patients import Split
 from site_client.preparation import PatientFiles, Preparation
 from site_client.settings import read_site
@@ -105,11 +106,14 @@ def load_split(home: Path, task: Task, split: Split) -> PatientDataset:
         ArchiveError: The archive is missing.
         DataError: No image suits the task.
         LabelError: The task needs labels and there are none.
+        NotReadyError: The task is private and too many studies belong to nobody.
         SettingsError: ``site.toml`` or the recipe's constants cannot be used.
     """
     settings = read_site(home)
     names = pseudonyms(site_home.split_key(home))
     catalogue = update_catalogue(home)
+    if task.privacy.enabled:
+        refuse_many_unusable(count_unusable(catalogue, settings.patients.max_studies))
     admitted = admit(catalogue, task)
     cohort = assemble(admitted, task, split=split, settings=settings, names=names)
     write_quarantine(home, task.task.name, cohort.refused)

@@ -7,16 +7,15 @@ patient, task or image has a say, so adding one patient moves nobody else.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hmac
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from fedrad.durable import file_digest
-from fedrad.errors import ArchiveError, DataError
+from fedrad.errors import DataError
 from site_client.deidentify.pseudonyms import PADDING, Pseudonyms, pseudonyms
+from site_client.identities import BLANK, MAPPED, OWN, PLACEHOLDER, is_placeholder
+from site_client.mapping import Mapping, read_mapping
 from site_client.settings import PatientLists, Shares
 
 Split = Literal["train", "audit", "window", "test"]
@@ -67,11 +66,20 @@ def _last_split(shares: Shares) -> Split:
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """One patient as fedrad names it: a pseudonym, a slot, and the pseudonym of the bare ID."""
+    """One patient as fedrad names it.
+
+    Attributes:
+        pseudonym: Empty where nobody can say who it is.
+        slot: 0 to 999; -1 without a pseudonym.
+        listed_as: Pseudonym of the bare PatientID, as lists name it; empty if there is none.
+        identity: ``own`` (its PatientID), ``mapped`` (the hospital's word), ``blank`` or
+            ``placeholder``.
+    """
 
     pseudonym: str
     slot: int
     listed_as: str
+    identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,69 +88,52 @@ class Register:
 
     secret: bytes = field(repr=False)
     names: Pseudonyms
-    mapping: dict[tuple[str, str], str] = field(repr=False)
+    mapping: Mapping = field(default_factory=Mapping, repr=False)
+    placeholders: frozenset[str] = frozenset()
 
-    def patient(self, patient_id: str, issuer: str = "") -> Patient:
-        """Return the patient of one file; raises ``DataError`` like ``patient_key``."""
-        key = patient_key(patient_id, issuer)
-        name, _, by = key.partition("\x1f")
-        mapped = self.mapping.get((name, by), self.mapping.get((name, "")))
-        key = key if mapped is None else f"\x1f\x1f{mapped}"
-        return Patient(
-            self.names.of("patient", key), slot(self.secret, key), self.names.of("listed", name)
+    def patient(
+        self, patient_id: str, issuer: str = "", *, study: str = "", accession: str = ""
+    ) -> Patient:
+        """Return the patient of one file, from its header's values."""
+        name, by, study, accession = (
+            text.strip(PADDING) for text in (patient_id, issuer, study, accession)
         )
+        listed_as = self.names.of("listed", name) if name else ""
+        master = self.mapping.master(name, by, study=study, accession=accession)
+        if master is not None:
+            return replace(self.mapped(master), listed_as=listed_as)
+        if not name or is_placeholder(name, self.placeholders):
+            return Patient("", -1, listed_as, PLACEHOLDER if name else BLANK)
+        return self._called(patient_key(name, by), listed_as, OWN)
+
+    def mapped(self, master: str) -> Patient:
+        """Return the patient whom the mapping file calls ``master``."""
+        return self._called(f"\x1f\x1f{master}", "", MAPPED)
+
+    def _called(self, key: str, listed_as: str, identity: str) -> Patient:
+        pseudonym = self.names.of("patient", key)
+        return Patient(pseudonym, slot(self.secret, key), listed_as, identity)
 
 
 def read_register(lists: PatientLists, split_key: bytes) -> Register:
-    """Read the hospital's mapping file, if it names one.
-
-    Raises:
-        ArchiveError: The file is missing.
-        DataError: It lacks the columns ``PatientID`` and ``patient``, or leaves one empty.
-    """
-    mapping: dict[tuple[str, str], str] = {}
-    for row in _rows(lists.mapping) if lists.mapping else []:
-        name, master = (str(row.get(column) or "").strip() for column in ("PatientID", "patient"))
-        if not name or not master:
-            raise DataError(
-                f"{lists.mapping} needs the columns PatientID and patient, filled in every row"
-            )
-        mapping[name, str(row.get("IssuerOfPatientID") or "").strip()] = master
-    return Register(split_key, pseudonyms(split_key), mapping)
+    """Read the hospital's mapping file, if it names one; errors are those of ``read_mapping``."""
+    mapping = read_mapping(lists.mapping)
+    return Register(split_key, pseudonyms(split_key), mapping, frozenset(lists.placeholders))
 
 
-def register_version(lists: PatientLists, split_key: bytes) -> str:
+def register_version(register: Register) -> str:
     """Return a text that changes whenever a file could come out as another patient."""
-    mapping = file_digest(lists.mapping) if lists.mapping else ""
-    return pseudonyms(split_key).of("register", mapping)
+    parts = [*(text for pair in register.mapping.entries() for text in pair)]
+    parts += ["", *sorted(register.placeholders)]
+    return register.names.of("register", "\x1e".join(parts))
 
 
 def assignment(lists: PatientLists, shares: Shares, split_key: bytes) -> str:
     """Return a text that changes whenever a patient could be dealt to another split.
 
-    A keyed digest over the secret itself, the shares and the mapping file.
+    A keyed digest over the secret itself, the shares and what the mapping file says; the
+    order of its rows does not count.
     """
-    dealt = [register_version(lists, split_key), *map(repr, dataclasses.astuple(shares))]
-    return pseudonyms(split_key).of("assignment", " ".join(dealt))
-
-
-def listed(path: Path, names: Pseudonyms) -> frozenset[str]:
-    """Read a list of patient IDs, one a line, as the pseudonyms of ``Patient.listed_as``.
-
-    Raises:
-        ArchiveError: The file is missing: nobody is let in or left out by guessing.
-    """
-    lines = _text(path).splitlines()
-    wanted = (line.split(",")[0].strip() for line in lines)
-    return frozenset(names.of("listed", name) for name in wanted if name not in ("", "PatientID"))
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(_text(path).splitlines()))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        raise ArchiveError(f"{path} cannot be read; correct its name in site.toml") from None
+    register = read_register(PatientLists(mapping=lists.mapping), split_key)
+    dealt = [register_version(register), *map(repr, dataclasses.astuple(shares))]
+    return register.names.of("assignment", " ".join(dealt))
