@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedrad.commands import AsJson, Program, emit, whole_numbers
+from fedrad.commands import AsJson, Program, emit, screen_columns, whole_numbers
 
 app = Program(help="The coordinator's side of fedrad.")
 
@@ -44,15 +44,20 @@ def ledger(
 def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
     task: Annotated[Path, typer.Option(help="The study's task.toml.")],
     patients: Annotated[str, typer.Option(help="Training patients of each site: 120,300,80.")],
-    audit: Annotated[str, typer.Option(help="Audit patients of each site; else 15 for 70.")] = "",
-    noise: Annotated[float | None, typer.Option(min=0, help="What would this noise cost?")] = None,
+    audit: Annotated[
+        str, typer.Option(help="Audit patients of each site; absent: 15 for every 70.")
+    ] = "",
+    noise: Annotated[
+        float | None, typer.Option(min=0, help="A multiplier: what epsilon would it cost?")
+    ] = None,
     quality: Annotated[float, typer.Option(help="AUROC or Dice to plan intervals for.")] = 0.85,
     prevalence: Annotated[float, typer.Option(help="Share of positive patients.")] = 0.5,
     as_json: AsJson = False,
 ) -> None:
     """Say what a study would cost each site and reach: noise, intervals, time, traffic, verdict.
 
-    Ends with 1 if the answer is no for every site.
+    Ends with 1 if the answer is no for every site: by the measured table, or because a site
+    would refuse.
     """
     from aggregator.plan import plan_study
     from fedrad.planning.forecast import Wishes, as_table
@@ -62,6 +67,6 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
     guess = Guess(quality=quality, prevalence=prevalence)
     wishes = Wishes(guess=guess, noise=noise)
     found = plan_study(task, whole_numbers(patients), audit=whole_numbers(audit), wishes=wishes)
-    emit(as_json, as_table(found), as_text(found))
+    emit(as_json, as_table(found), as_text(found, screen_columns()))
     if found.hopeless:
         raise typer.Exit(1)

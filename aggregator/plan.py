@@ -19,6 +19,7 @@ from fedrad.planning.forecast import (
     Forecast,
     Measured,
     Wishes,
+    refuse_patients,
     study_forecast,
 )
 from fedrad.planning.outcomes import read_outcomes
@@ -44,11 +45,11 @@ def plan_study(
         wishes: What is asked beyond the task.
 
     Raises:
-        SettingsError: The task cannot be used, or ``audit`` has another length.
-        RunError: Too few sites, or a site without a patient.
+        SettingsError: The task or a number of patients cannot be used.
         PrivacyError: No noise would keep the study within its epsilon.
     """
     task = read_task(task_path)
+    refuse_patients("--patients", patients, least=task.federation.quorum)
     if audit and len(audit) != len(patients):
         line = f"{len(patients)} sites have training patients and {len(audit)} have audit patients"
         raise SettingsError("--audit", (line,))

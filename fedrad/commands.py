@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -56,6 +57,11 @@ class Program(typer.Typer):
 def emit(as_json: bool, table: Mapping[str, Any], line: str) -> None:
     """Print one result on stdout: ``table`` as one JSON object, or ``line``."""
     typer.echo(json.dumps(table, ensure_ascii=False) if as_json else line)
+
+
+def screen_columns() -> int:
+    """Return the columns of the screen, between 80 and 120; 100 where there is none."""
+    return min(120, max(80, shutil.get_terminal_size((100, 24)).columns))
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:

@@ -30,11 +30,11 @@ class Allowance:
     """What the site would say to the planned study, and how far it would get."""
 
     approved: bool  # the task's hash is in [approval] studies
-    refusals: tuple[str, ...]  # the guard's sentences about the first round and release
+    refusals: tuple[str, ...]  # why the first round or release, or a later one, is refused
     epsilon_limit: float  # the smaller of the site's limits for this task
     delta_limit: float
     rounds_wanted: int  # spare rounds included
-    rounds_allowed: int  # by epsilon and max_rounds
+    rounds_allowed: int  # by every limit; 0 where the first is refused
     releases_wanted: int
     releases_allowed: int
     noise_that_fits: float | None  # for all rounds, where the planned noise does not do
@@ -42,8 +42,7 @@ class Allowance:
     @property
     def enough(self) -> bool:
         """Whether the whole study could run, once it is approved."""
-        rounds = self.rounds_allowed >= self.rounds_wanted
-        return not self.refusals and rounds and self.releases_allowed >= self.releases_wanted
+        return not self.refusals
 
 
 def read_allowance(home: Path, settings: SiteSettings, task: Task, *, agreed: int) -> Allowance:
@@ -63,27 +62,26 @@ def read_allowance(home: Path, settings: SiteSettings, task: Task, *, agreed: in
     lines = Journal(home, SystemClock()).lines()
     train = _ask(home, settings, task, stream="train", agreed=agreed, lines=lines)
     audit = _ask(home, settings, task, stream="audit", agreed=agreed, lines=lines)
-    limits = settings.privacy
-    wanted = agreed_steps("train", task) // task.training.steps
-    by_epsilon = guard.steps_that_fit(settings, train, lines) // task.training.steps
-    rounds = min(by_epsilon, _rounds_left(settings, train, lines), wanted)
-    releases = agreed_steps("audit", task)
-    fits = by_epsilon >= wanted or train.charge.exact
+    reach = _reach(settings, train, audit, lines)
+    against = [*_dealt_anew(home, settings, lines)]
+    no_round, no_release = ([*against, *_refusals(settings, ask, lines)] for ask in (train, audit))
+    refusals = dict.fromkeys([*no_round, *no_release, *_too_far(settings, reach)])
+    fits = reach.by_epsilon >= reach.rounds
     return Allowance(
         approved=task_hash(task) in settings.approval.studies,
-        refusals=tuple(_refusals(home, settings, (train, audit), lines)),
-        epsilon_limit=min(limits.epsilon_limit, limits.per_task.get(task.task.name, float("inf"))),
-        delta_limit=limits.delta_limit,
-        rounds_wanted=wanted,
-        rounds_allowed=rounds,
-        releases_wanted=releases,
-        releases_allowed=min(releases, guard.steps_that_fit(settings, audit, lines)),
+        refusals=tuple(refusals),
+        epsilon_limit=_epsilon_limit(settings, task),
+        delta_limit=settings.privacy.delta_limit,
+        rounds_wanted=reach.rounds,
+        rounds_allowed=0 if no_round else min(reach.by_epsilon, reach.by_number, reach.rounds),
+        releases_wanted=reach.releases,
+        releases_allowed=0 if no_release else reach.measured,
         noise_that_fits=None if fits else _enough_noise(settings, task, agreed, lines),
     )
 
 
 def as_lines(found: Allowance) -> Iterator[str]:
-    """Yield the allowance in words."""
+    """Yield the allowance in words, one paragraph each; what belongs to the first is indented."""
     yield (
         f"site.toml allows epsilon {found.epsilon_limit:g} at delta {found.delta_limit:g}: "
         f"{found.rounds_allowed} of {found.rounds_wanted} rounds, "
@@ -92,9 +90,60 @@ def as_lines(found: Allowance) -> Iterator[str]:
     for refusal in found.refusals:
         yield f"  refused: {refusal}"
     if found.noise_that_fits is not None:
-        yield f"  all rounds would fit at noise {found.noise_that_fits:g}"
+        yield f"  epsilon would last for all rounds at noise {found.noise_that_fits:g}"
     if not found.approved:
-        yield "  the task is not approved yet: `fedrad-site task` prints what to put into site.toml"
+        yield "  not approved yet: `fedrad-site task` prints the line for [approval] in site.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reach:
+    """How far a study would get, in rounds that train and in releases."""
+
+    rounds: int  # wanted, spare ones included
+    by_epsilon: int  # rounds
+    by_number: int  # rounds, by max_rounds
+    releases: int  # wanted
+    measured: int  # releases, by epsilon
+
+
+def _reach(
+    settings: SiteSettings, train: guard.Ask, audit: guard.Ask, lines: Sequence[Line]
+) -> _Reach:
+    task, each = train.task, train.task.training.steps
+    steps, releases = agreed_steps("train", task), agreed_steps("audit", task)
+    return _Reach(
+        rounds=steps // each,
+        by_epsilon=_affordable(settings, train, lines, steps=steps) // each,
+        by_number=_rounds_left(settings, train, lines),
+        releases=releases,
+        measured=_affordable(settings, audit, lines, steps=releases),
+    )
+
+
+def _affordable(
+    settings: SiteSettings, ask: guard.Ask, lines: Sequence[Line], *, steps: int
+) -> int:
+    """Return for how many of ``steps`` epsilon lasts; for all of them where they are exact."""
+    return steps if ask.charge.exact else min(steps, guard.steps_that_fit(settings, ask, lines))
+
+
+def _too_far(settings: SiteSettings, reach: _Reach) -> Iterator[str]:
+    """Yield why a study that may begin cannot end."""
+    if reach.by_number < reach.rounds:
+        yield (
+            f"max_rounds {settings.privacy.max_rounds} in site.toml leaves {reach.by_number} of "
+            f"the {reach.rounds} rounds, spare ones included; ask for fewer or raise it"
+        )
+    if reach.by_epsilon < reach.rounds:
+        yield (
+            f"epsilon lasts for {reach.by_epsilon} of the {reach.rounds} rounds, spare ones "
+            "included; ask for fewer or more noise, or raise the limit in site.toml"
+        )
+    if reach.measured < reach.releases:
+        yield (
+            f"epsilon lasts for {reach.measured} of the {reach.releases} releases; ask for "
+            "fewer, or raise the limit in site.toml"
+        )
 
 
 def _ask(  # noqa: PLR0913  # one argument for each thing that the guard looks at
@@ -130,20 +179,28 @@ def _ask(  # noqa: PLR0913  # one argument for each thing that the guard looks a
     )
 
 
-def _refusals(
-    home: Path, settings: SiteSettings, asks: Sequence[guard.Ask], lines: Sequence[Line]
-) -> Iterator[str]:
-    found: list[str] = []
+def _dealt_anew(home: Path, settings: SiteSettings, lines: Sequence[Line]) -> Iterator[str]:
     try:
         study.charged(home, settings, lines=len(lines))
     except PrivacyError as error:
-        found.append(str(error))
-    for ask in asks:
-        try:
-            guard.check_round(settings, ask, lines)
-        except PrivacyError as error:
-            found.append(str(error))
-    yield from dict.fromkeys(found)
+        yield _said(settings, error)
+
+
+def _refusals(settings: SiteSettings, ask: guard.Ask, lines: Sequence[Line]) -> Iterator[str]:
+    try:
+        guard.check_round(settings, ask, lines)
+    except PrivacyError as error:
+        yield _said(settings, error)
+
+
+def _said(settings: SiteSettings, error: PrivacyError) -> str:
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return str(error).removeprefix(f"site {settings.site.name!r} declines: ") + notes
+
+
+def _epsilon_limit(settings: SiteSettings, task: Task) -> float:
+    limits = settings.privacy
+    return min(limits.epsilon_limit, limits.per_task.get(task.task.name, limits.epsilon_limit))
 
 
 def _rounds_left(settings: SiteSettings, ask: guard.Ask, lines: Sequence[Line]) -> int:
@@ -154,11 +211,14 @@ def _rounds_left(settings: SiteSettings, ask: guard.Ask, lines: Sequence[Line]) 
 def _enough_noise(
     settings: SiteSettings, task: Task, agreed: int, lines: Sequence[Line]
 ) -> float | None:
-    """Return a noise multiplier at which all rounds fit; only a fresh ledger has a simple one."""
+    """Return a noise multiplier at which all rounds fit; only a fresh ledger has a simple one.
+
+    Both the site's limits and the task's own epsilon are kept.
+    """
     limits = settings.privacy
     if any(line.mechanism != "exact" for line in lines):
         return None
-    limit = min(limits.epsilon_limit, limits.per_task.get(task.task.name, limits.epsilon_limit))
+    limit = min(_epsilon_limit(settings, task), task.privacy.epsilon)
     steps, q = agreed_steps("train", task), noise.sampling_rate(task, agreed)
     delta = min(limits.delta_limit, task.privacy.delta)
     enough = plan_sigma(epsilon=limit, delta=delta, q=q, steps=steps)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedrad.commands import AsJson, Program, emit, whole_numbers
+from fedrad.commands import AsJson, Program, emit, screen_columns, whole_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,9 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
     home: Home,
     task_path: Annotated[Path, typer.Option("--task", help="A study's task.toml.")],
     others: Annotated[str, typer.Option(help="Agreed patients of the other sites: 300,80.")] = "",
-    noise: Annotated[float | None, typer.Option(min=0, help="What would this noise cost?")] = None,
+    noise: Annotated[
+        float | None, typer.Option(min=0, help="A multiplier: what epsilon would it cost?")
+    ] = None,
     quality: Annotated[float, typer.Option(help="AUROC or Dice to plan intervals for.")] = 0.85,
     prevalence: Annotated[float, typer.Option(help="Share of positive patients.")] = 0.5,
     as_json: AsJson = False,
@@ -77,7 +79,7 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
 
     wishes = Wishes(guess=Guess(quality=quality, prevalence=prevalence), noise=noise)
     found = plan_site(home, task_path, others=whole_numbers(others), wishes=wishes)
-    emit(as_json, as_table(found), as_text(found))
+    emit(as_json, as_table(found), as_text(found, screen_columns()))
     if found.refused:
         raise typer.Exit(1)
 

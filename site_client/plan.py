@@ -65,16 +65,19 @@ def plan_site(
     Raises:
         RunError: The site has no training patient for the task.
         DataError, LabelError: The archive has nothing for the task.
-        SettingsError: The task or ``site.toml`` cannot be used.
+        SettingsError: The task, ``site.toml`` or ``others`` cannot be used.
         PrivacyError: No noise would keep the study within its epsilon.
         LedgerError: The ledger does not verify.
     """
     task, settings = read_task(task_path), read_site(home)
+    if others:
+        forecast.refuse_patients("--others", others, least=task.federation.quorum - 1)
     cohort = count_patients(home, settings, task)
     module = build(task, seed=0)
     agreed = max(1, cohort.agreed)
     batch = min(task.training.expected_batch_patients, float(agreed))
-    what = "clipped and noised local steps on made-up patients, one image each"
+    how = "clipped and noised" if task.privacy.enabled else "plain"
+    what = f"{how} local steps on made-up patients, one image each"
     weight = traffic(task, module)
     with on_threads(settings.resources.threads):
         probe = private_probe(task, module, sigma=noise.train_sigma(task, agreed))
@@ -89,14 +92,15 @@ def plan_site(
 
 
 def as_table(plan: SitePlan) -> dict[str, Any]:
-    """Return the plan as one JSON object."""
+    """Return the plan as one JSON object; an infinite epsilon is null."""
     allowance = dataclasses.asdict(plan.allowance) | {"enough": plan.allowance.enough}
-    return forecast.as_table(plan.forecast) | {"allowance": allowance}
+    return forecast.as_table(plan.forecast) | {"allowance": forecast.finite(allowance)}
 
 
-def as_text(plan: SitePlan) -> str:
-    """Return what ``fedrad-site plan`` prints."""
-    return "\n".join([wording.as_text(plan.forecast), "", *as_lines(plan.allowance)])
+def as_text(plan: SitePlan, width: int) -> str:
+    """Return what ``fedrad-site plan`` prints on a screen of ``width`` columns."""
+    said = wording.folded(as_lines(plan.allowance), width)
+    return f"{wording.as_text(plan.forecast, width)}\n\n{said}"
 
 
 def count_patients(home: Path, settings: SiteSettings, task: Task) -> Cohort:

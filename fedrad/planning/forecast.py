@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from fedrad.contract import agreed_patients
-from fedrad.errors import RunError
+from fedrad.errors import RunError, SettingsError
 from fedrad.planning import noise
 from fedrad.planning.effort import Effort
 from fedrad.planning.noise import SpareCost, Spending
@@ -67,6 +67,11 @@ class SiteForecast:
     verdict: Verdict
     problems: tuple[str, ...]  # why a site's guard would refuse
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether the answer is no: by the measured table, or because no guard would agree."""
+        return bool(self.problems) or self.verdict.answer == "no"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
@@ -89,7 +94,7 @@ class Forecast:
     @property
     def hopeless(self) -> bool:
         """Whether the answer is no for every site."""
-        return all(site.verdict.answer == "no" for site in self.sites)
+        return all(site.hopeless for site in self.sites)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +170,29 @@ def site_forecast(
     return _assembled(task, [found], measured, wishes=wishes, pooled=None)
 
 
+def refuse_patients(option: str, patients: Sequence[int], *, least: int) -> None:
+    """Refuse numbers of patients that no study could have, before anything is measured.
+
+    Args:
+        option: The option that they came from.
+        patients: Training patients, one number a site.
+        least: Sites that there must be.
+
+    Raises:
+        SettingsError: Too few sites, or one without a patient.
+    """
+    lines = []
+    if len(patients) < least:
+        lines.append(
+            f"{len(patients)} of at least {least} sites: below its quorum no round of the task "
+            "can be aggregated; name more sites"
+        )
+    if 0 in patients:
+        lines.append("a site without a training patient cannot take part; leave it out")
+    if lines:
+        raise SettingsError(option, tuple(lines))
+
+
 def as_table(forecast: Forecast) -> dict[str, Any]:
     """Return the forecast as one JSON object; an infinite epsilon is null."""
     table = dataclasses.asdict(forecast)
@@ -174,7 +202,16 @@ def as_table(forecast: Forecast) -> dict[str, Any]:
         "round_down": forecast.traffic.round_down,
         "study": forecast.traffic.study,
     }
-    return _finite(table)  # type: ignore[no-any-return]
+    return finite(table)  # type: ignore[no-any-return]
+
+
+def finite(value: Any) -> Any:
+    """Return a table, or a part of one, in which every number that is not finite is null."""
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _site(  # noqa: PLR0913  # one argument for each thing that a site's part depends on
@@ -253,11 +290,3 @@ def _problems(task: Task, agreed: int, training: Spending) -> Iterator[str]:
             f"noise {training.sigma:g} costs epsilon {training.epsilon:.2f}, over the task's "
             f"{privacy.epsilon:g}: the sites will stop before the last round"
         )
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -65,7 +65,9 @@ class Evidence:
     measure: str
     patients: int  # a site, of the cell
     epsilon: float  # of the cell
-    recipe: str
+    recipe: str  # of the cell
+    own_recipe: str  # of the task
+    margin: float  # of the task
     alone_patients: int  # of the cohort that trained alone
     seeds: tuple[int, ...]
     private: Scores
@@ -81,8 +83,14 @@ class Evidence:
             f"{self.measure} {summarised(self.private)} on {self.data} with {self.patients} "
             f"patients a site at epsilon {self.epsilon:g}, seeds {_listed(self.seeds)}; without "
             f"privacy {summarised(self.federated)}; alone with {self.alone_patients} patients "
-            f"{summarised(self.alone)}; keeps {100 * fmean(self.kept):.0f} % of the skill"
+            f"{summarised(self.alone)}; {self.balance()}"
         )
+
+    def balance(self) -> str:
+        """Say what is kept of the skill, and how it stands beside training alone."""
+        gain = fmean(self.gain)
+        side = "above" if gain >= 0 else "below"
+        return f"keeps {100 * fmean(self.kept):.0f} % of the skill, {abs(gain):.3f} {side} alone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +121,7 @@ def verdict(situation: Situation, outcomes: Outcomes) -> Verdict:
     worst = min(found, key=lambda evidence: _RANK[evidence.answer])
     return Verdict(
         answer=worst.answer,
-        reasons=tuple(_reason(evidence, task) for evidence in found),
+        reasons=tuple(map(_reason, found)),
         evidence=tuple(found),
         changes=tuple(_changes(outcomes, fitting[found.index(worst)], situation)),
     )
@@ -154,7 +162,8 @@ def _outside(trial: Trial, situation: Situation) -> Iterator[str]:
         ("the sites have in the mean", situation.mean_patients),
     ):
         if not fewest <= patients <= most:
-            yield f"{fewest} to {most} patients a site were measured, {whose} {patients:g}"
+            number = f"{round(patients, 1):g}"
+            yield f"{fewest} to {most} patients a site were measured, {whose} {number}"
     low, high = trial.epsilons[0], trial.epsilons[-1]
     if not low <= situation.epsilon <= high:
         yield f"epsilon {low:g} to {high:g} was measured, the study costs {situation.epsilon:.3g}"
@@ -178,6 +187,8 @@ def _evidence(trial: Trial, situation: Situation) -> Evidence:
         patients=together,
         epsilon=epsilon,
         recipe=cell.recipe,
+        own_recipe=recipe_of(situation.task),
+        margin=situation.task.analysis.margin,
         alone_patients=own,
         seeds=trial.seeds,
         private=cell.private,
@@ -189,13 +200,10 @@ def _evidence(trial: Trial, situation: Situation) -> Evidence:
     )
 
 
-def _reason(evidence: Evidence, task: Task) -> str:
-    margin, gain = task.analysis.margin, fmean(evidence.gain)
-    side = "above" if gain >= 0 else "below"
-    line = f"{evidence.answer}: {evidence.sentence()}, {abs(gain):.3f} {side} alone"
-    line += f" (margin {margin:g})"
-    if evidence.recipe != recipe_of(task):
-        line += f"; measured with {evidence.recipe}, the task has {recipe_of(task)}"
+def _reason(evidence: Evidence) -> str:
+    line = f"{evidence.answer}: {evidence.sentence()} (margin {evidence.margin:g})"
+    if evidence.recipe != evidence.own_recipe:
+        line += f"; measured with {evidence.recipe}, the task has {evidence.own_recipe}"
     return line
 
 
@@ -208,7 +216,8 @@ def _changes(outcomes: Outcomes, trial: Trial, situation: Situation) -> Iterator
                 continue
             found = _evidence(other, changed)
             if _RANK[found.answer] > before:
-                yield f"{what} {label}: {found.answer} ({found.sentence()})"
+                score = f"{found.measure} {summarised(found.private)}"
+                yield f"{what} {label}: {found.answer} ({score}, {found.balance()})"
                 break
 
 
