@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from fedrad.durable import canonical_json, write_bytes
 from fedrad.errors import SettingsError
+from fedrad.modalities import IMAGE_STORAGE
 from fedrad.model_choice import ModelChoice
 from fedrad.provenance import read_provenance
 from fedrad.settings import as_table, build, read_toml, refuse_problems
@@ -57,7 +58,7 @@ class DataContract:
     """``[data]``: which images a site may use."""
 
     modality: str  # DICOM (0008,0060)
-    sop_classes: tuple[str, ...] = ()  # UIDs; empty: any image storage of the modality
+    sop_classes: tuple[str, ...] = ()  # UIDs; empty: those of fedrad.modalities
     dimensions: Literal[2, 3]
     min_rows: int = 32
     min_columns: int = 32
@@ -70,6 +71,12 @@ class DataContract:
 
     def problems(self) -> Iterator[str]:
         """Yield one line for each value that cannot be used."""
+        if not self.sop_classes and self.modality not in IMAGE_STORAGE:
+            known = ", ".join(IMAGE_STORAGE)
+            yield f"sop_classes must be named, except for {known}; modality is {self.modality!r}"
+        if min(self.min_rows, self.min_columns) < 1:
+            sizes = (self.min_rows, self.min_columns)
+            yield f"min_rows and min_columns must be 1 or more, got {sizes[0]} and {sizes[1]}"
         if self.max_images_per_patient < 1:
             yield f"max_images_per_patient must be 1 or more, got {self.max_images_per_patient}"
         if self.spacing_mm and len(self.spacing_mm) != self.dimensions:

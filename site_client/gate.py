@@ -1,7 +1,8 @@
 """The gate: which images of the catalogue a task may use, and why not the others.
 
 The task's data contract is checked against the catalogue's columns alone, without opening a
-file. Faults of the pixels are found later, when an image is first read.
+file. Faults of pixels and of geometry are found later, when an image is first read. The codes
+are explained in ``reasons``.
 """
 
 from __future__ import annotations
@@ -10,25 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
-from pydicom.uid import (
-    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
-    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
-    MultiFrameSingleBitSecondaryCaptureImageStorage,
-    MultiFrameTrueColorSecondaryCaptureImageStorage,
-    SecondaryCaptureImageStorage,
-)
 
+from fedrad.modalities import IMAGE_STORAGE
 from fedrad.task import Task
 from site_client.catalogue import SEGMENTATION
+from site_client.frames import ENHANCED
 
-# Screenshots and scanned paper: text burned into the pixels is the rule, not the exception.
-_CAPTURES = (
-    SecondaryCaptureImageStorage,
-    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
-    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
-    MultiFrameSingleBitSecondaryCaptureImageStorage,
-    MultiFrameTrueColorSecondaryCaptureImageStorage,
-)
+_COMPLETE_WITHOUT = ("duplicate-instance",)  # set aside, and the series lacks nothing
+_OF_PATIENT = "patient-"  # codes that concern every file of a patient alike
 
 
 @dataclass(frozen=True)
@@ -37,7 +27,7 @@ class Admitted:
 
     images: pd.DataFrame  # catalogue rows that the task may use
     segmentations: pd.DataFrame  # catalogue rows of DICOM SEG objects; empty unless asked for
-    refused: pd.DataFrame  # columns file, reason
+    refused: pd.DataFrame  # columns file, reason, detail
 
 
 def admit(catalogue: pd.DataFrame, task: Task) -> Admitted:
@@ -49,7 +39,9 @@ def admit(catalogue: pd.DataFrame, task: Task) -> Admitted:
 
     Returns:
         Images in catalogue order, segmentations if the labels come from them, and the other
-        usable files with the first reason that applies.
+        usable files with the first reason that applies. Where a series is one volume, a
+        series of which a file was set aside as damaged is refused as a whole: without its
+        last slice it would look complete.
     """
     usable = catalogue[catalogue["reason"] == ""]
     truth = usable["modality"] == SEGMENTATION
@@ -58,7 +50,12 @@ def admit(catalogue: pd.DataFrame, task: Task) -> Admitted:
     reason = pd.Series("", index=rest.index, dtype=object)
     for code, wrong in _checks(rest, task):
         reason = reason.mask((reason == "") & wrong, code)
-    refused = rest[["file"]].assign(reason=reason)
+    detail = pd.Series("", index=rest.index, dtype=object)
+    if task.data.dimensions == 3:
+        without = _files_without(catalogue, rest)
+        broken = (reason == "") & (without != "")
+        reason, detail = reason.mask(broken, "series-incomplete"), detail.mask(broken, without)
+    refused = rest[["file"]].assign(reason=reason, detail=detail)
     return Admitted(
         images=rest[reason == ""], segmentations=usable[asked], refused=refused[reason != ""]
     )
@@ -67,14 +64,13 @@ def admit(catalogue: pd.DataFrame, task: Task) -> Admitted:
 def _checks(rows: pd.DataFrame, task: Task) -> Iterator[tuple[str, pd.Series[bool]]]:
     data = task.data
     yield "wrong-modality", rows["modality"] != data.modality
-    if data.sop_classes:
-        yield "wrong-sop-class", ~rows["sop_class"].isin(data.sop_classes)
-    else:
-        yield "wrong-sop-class", rows["sop_class"].isin(_CAPTURES)
+    classes = data.sop_classes or IMAGE_STORAGE.get(data.modality, ())
+    yield "wrong-sop-class", ~rows["sop_class"].isin(classes)
     yield "burned-in-text", rows["burned_in"] == "YES"
     yield "colour", rows["samples"] != 1
     yield "colour", ~rows["photometric"].isin(("MONOCHROME1", "MONOCHROME2"))
-    yield "multi-frame", rows["frames"] != 1
+    stack = rows["sop_class"].isin(ENHANCED) & (data.dimensions == 3)
+    yield "multi-frame", (rows["frames"] != 1) & ~stack
     yield "too-small", (rows["rows"] < data.min_rows) | (rows["columns"] < data.min_columns)
     yield "localizer", rows["image_type"].str.split("\\", regex=False).map(_is_localizer)
     if data.views:
@@ -85,3 +81,19 @@ def _checks(rows: pd.DataFrame, task: Task) -> Iterator[tuple[str, pd.Series[boo
 
 def _is_localizer(image_type: list[str]) -> bool:
     return "LOCALIZER" in image_type
+
+
+def _files_without(catalogue: pd.DataFrame, rows: pd.DataFrame) -> pd.Series[str]:
+    """Return for each row what its series lost: how many of its files, and why; else empty."""
+    reason = catalogue["reason"]
+    whole = reason.isin(("", *_COMPLETE_WITHOUT)) | reason.str.startswith(_OF_PATIENT)
+    lost = catalogue[~whole & (catalogue["series"] != "")]
+    words = {
+        str(series): f"{len(why)} files of the series were set aside: {_counts(why)}"
+        for series, why in lost.groupby("series")["reason"]
+    }
+    return rows["series"].map(words).fillna("").astype(object)
+
+
+def _counts(why: pd.Series[str]) -> str:
+    return ", ".join(f"{count} {code}" for code, count in why.value_counts().items())

@@ -30,7 +30,7 @@ from fedrad.settings import as_table
 from fedrad.task import Intensity, Task
 from site_client.archive.instances import UnusableFileError
 
-VERSION = "1"  # raise when the same image would come out differently
+VERSION = "2"  # raise when the same image would come out differently
 
 
 def recipe_key(task: Task) -> dict[str, Any]:

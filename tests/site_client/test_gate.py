@@ -2,10 +2,20 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from site_client.catalogue import update_catalogue
 from site_client.gate import admit
+
+
+@pytest.fixture
+def as_volumes() -> dict[str, Any]:
+    """What makes the demo task one of CT volumes."""
+    return {
+        "data": {"modality": "CT", "dimensions": 3},
+        "recipe": {"size": [16, 16, 16]},
+    }
 
 
 @pytest.mark.parametrize(
@@ -27,10 +37,44 @@ def test_an_image_outside_the_contract_is_refused(
     site.image("P2", "bad.dcm", **elements)
     found = admit(update_catalogue(site.home), make_task(data={"views": ["PA"]}))
     assert list(found.images["file"]) == ["good.dcm"]
-    assert found.refused.to_dict("records") == [{"file": "bad.dcm", "reason": reason}]
+    assert found.refused.to_dict("records") == [{"file": "bad.dcm", "reason": reason, "detail": ""}]
 
 
 def test_a_named_sop_class_is_the_only_one_let_in(site: Any, make_task: Any) -> None:
     site.image("P1", "1.dcm")
     task = make_task(data={"sop_classes": ["1.2.840.10008.5.1.4.1.1.1"]})
     assert list(admit(update_catalogue(site.home), task).refused["reason"]) == ["wrong-sop-class"]
+
+
+def test_raw_detector_images_and_screenshots_are_no_images_of_the_modality(
+    site: Any, make_task: Any
+) -> None:
+    """Without named classes: for presentation alone."""
+    for number, storage in enumerate(("1.1.1", "1", "7")):
+        site.image("P1", f"{number}.dcm", SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{storage}")
+    site.image("P1", "3.dcm")
+    found = admit(update_catalogue(site.home), make_task())
+    assert list(found.images["file"]) == ["3.dcm"]
+    assert set(found.refused["reason"]) == {"wrong-sop-class"}
+
+
+def test_a_series_that_lost_its_last_slice_is_refused_as_a_whole(
+    site: Any, make_task: Any, as_volumes: dict[str, Any]
+) -> None:
+    """Five of six slices make a fine volume: only the quarantine knows better."""
+    site.series("P1", np.zeros((6, 16, 16), np.int16))
+    site.series("P2", np.zeros((6, 16, 16), np.int16))
+    last = site.archive / "P1/5.dcm"
+    last.write_bytes(last.read_bytes()[:-100])
+    found = admit(update_catalogue(site.home), make_task(**as_volumes))
+    assert set(found.images["file"]) == {f"P2/{number}.dcm" for number in range(6)}
+    assert set(found.refused["reason"]) == {"series-incomplete"}
+    assert set(found.refused["detail"]) == {"1 files of the series were set aside: 1 truncated"}
+
+
+def test_a_copy_of_a_slice_takes_nothing_from_its_series(
+    site: Any, make_task: Any, as_volumes: dict[str, Any]
+) -> None:
+    slices = site.series("P1", np.zeros((6, 16, 16), np.int16))
+    site.add(slices[2], "P1/copy.dcm")
+    assert len(admit(update_catalogue(site.home), make_task(**as_volumes)).images) == 6

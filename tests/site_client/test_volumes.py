@@ -3,8 +3,11 @@
 import random
 from typing import Any
 
+import highdicom
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import generate_uid
 
 from site_client.archive.instances import UnusableFileError
 from site_client.volumes import read_volume
@@ -45,37 +48,49 @@ def test_a_sagittal_series_comes_out_on_the_same_axes(site: Any) -> None:
     assert volume.spacing_mm == pytest.approx((0.7, 0.7, 2.5))
 
 
-def damaged(slices: list[Any], kind: str) -> list[Any]:
-    """Return the slices with one fault of geometry."""
-    if kind == "missing":
-        return slices[:3] + slices[4:]
-    if kind == "doubled":
-        slices[3].ImagePositionPatient = slices[2].ImagePositionPatient
-    if kind == "tilted":
-        for number, one in enumerate(slices):
-            one.ImagePositionPatient = [0, 0.65 * number, 2.41 * number]
-    if kind == "mixed":
-        slices[3].PixelSpacing = [0.8, 0.8]
-    if kind == "single":
-        return slices[:1]
-    if kind == "nowhere":
-        del slices[3].ImagePositionPatient
-    return slices
+def enhanced(slices: list[Any]) -> Any:
+    """One legacy converted enhanced CT of the slices."""
+    made = highdicom.legacy.LegacyConvertedEnhancedCTImage(
+        legacy_datasets=slices,
+        series_instance_uid=generate_uid(),
+        series_number=1,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+    )
+    del made["FrameOfReferenceUID"]
+    made.FrameOfReferenceUID = slices[0].FrameOfReferenceUID
+    return made
 
 
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ("missing", "series-geometry"),
-        ("doubled", "series-geometry"),
-        ("tilted", "series-geometry"),
-        ("nowhere", "series-geometry"),
-        ("mixed", "series-mixed"),
-        ("single", "too-few-slices"),
-    ],
-)
-def test_a_bad_geometry_is_refused_and_never_repaired(site: Any, kind: str, reason: str) -> None:
-    slices = damaged(site.series("P1", VOXELS), kind)
-    files = [site.add(one, f"damaged/{number}.dcm") for number, one in enumerate(slices)]
-    with pytest.raises(UnusableFileError, match=reason):
-        read_volume(files)
+def test_an_enhanced_object_is_the_volume_of_its_frames(site: Any) -> None:
+    """A slope for each frame; checked against highdicom's own volume too."""
+    slices = site.series("P1", VOXELS)
+    for number, one in enumerate(slices):
+        one.RescaleSlope = 1 + number
+    shuffled = random.Random(2).sample(slices, len(slices))
+    path = site.add(enhanced(shuffled), "enhanced.dcm")
+    volume = read_volume([path])
+    assert np.array_equal(volume.voxels, VOXELS * np.arange(1, 7, dtype=np.float32)[:, None, None])
+    theirs = highdicom.imread(path).get_volume(apply_presentation_lut=False)
+    turned = theirs.to_patient_orientation("HPL")
+    assert np.array_equal(volume.voxels, turned.array)
+    assert volume.frame.affine == pytest.approx(theirs.affine)
+    frames = pydicom.dcmread(path).PerFrameFunctionalGroupsSequence
+    heights = [
+        frames[n - 1].PlanePositionSequence[0].ImagePositionPatient[2] for n in volume.frames
+    ]
+    assert heights == sorted(heights, reverse=True)
+
+
+def test_an_enhanced_object_among_others_or_without_a_frame_is_refused(site: Any) -> None:
+    slices = site.series("P1", VOXELS)
+    path = site.add(enhanced(slices), "enhanced.dcm")
+    with pytest.raises(UnusableFileError, match="series-mixed"):
+        read_volume([path, site.archive / "P1/0.dcm"])
+    gap = site.add(enhanced(slices[:2] + slices[3:]), "gap.dcm")
+    with pytest.raises(UnusableFileError, match="slices-missing"):
+        read_volume([gap])
+    few = enhanced(slices)
+    few.PerFrameFunctionalGroupsSequence = few.PerFrameFunctionalGroupsSequence[:-1]
+    with pytest.raises(UnusableFileError, match="series-geometry"):
+        read_volume([site.add(few, "few.dcm")])
