@@ -10,80 +10,28 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydicom.dataset import Dataset
 
 from fedrad import durable
 from site_client import home as site_home
+from site_client.archive.facts import read_facts
 from site_client.archive.folder import ArchiveFile, list_files
-from site_client.archive.instances import (
-    Header,
-    UnusableFileError,
-    claimed_pixels,
-    foreign_bytes,
-    read_header,
-    refuse_too_large,
-)
-from site_client.deidentify.pseudonyms import Pseudonyms
+from site_client.archive.instances import UnusableFileError
 from site_client.identities import REASON as UNUSABLE
 from site_client.identities import unusable
 from site_client.patient_lists import known_patients, read_lists
 from site_client.patients import Register, read_register, register_version
+from site_client.rows import COLUMNS, KEYWORDS, Row, as_row
 from site_client.settings import PatientLists, read_site
 
 FILE = "catalogue.parquet"
 QUARANTINE = "quarantine.csv"
 SEGMENTATION = "SEG"
-_VERSION = "2"  # raise when a row's meaning changes: every file is then read again
-_TAGS = (
-    "SOPInstanceUID", "SOPClassUID", "Modality", "PatientID", "IssuerOfPatientID",
-    "PatientBirthDate", "PatientSex",
-    "StudyInstanceUID", "SeriesInstanceUID", "AccessionNumber", "Rows", "Columns",
-    "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation",
-    "ViewPosition", "ImageType", "BurnedInAnnotation", "ReferencedSeriesSequence",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One file: where it is, why it cannot be used (``fault``), and what it says."""
-
-    file: str
-    bytes: int
-    mtime_ns: int
-    version: str
-    fault: str = ""  # found in the file itself; "" if none
-    digest: str = ""  # SHA-256 of the bytes, once somebody had to read them all
-    instance: str = ""  # pseudonyms from here ...
-    patient: str = ""
-    listed_as: str = ""
-    study: str = ""
-    series: str = ""
-    accession: str = ""  # ... to here
-    identity: str = ""  # own, mapped, blank or placeholder; "" if the file was not read
-    born: str = ""  # keyed digests of birth date and sex, another for each patient
-    sex: str = ""
-    slot: int = -1  # 0 to 999, decides the split
-    sop_class: str = ""
-    modality: str = ""
-    rows: int = 0
-    columns: int = 0
-    frames: int = 1
-    samples: int = 1
-    photometric: str = ""
-    view: str = ""
-    image_type: str = ""
-    burned_in: str = ""
-    references: str = ""  # a segmentation's source images, pseudonyms with spaces between
-    referenced_series: str = ""
-
-
-COLUMNS = tuple(Row.__dataclass_fields__)
-_SEXES = ("M", "F", "O")  # PS3.3 C.7.1.1; anything else says nothing
+_VERSION = "3"  # raise when a row's meaning changes: every file is then read again
 
 
 def update_catalogue(home: Path) -> pd.DataFrame:
@@ -120,16 +68,11 @@ def update_catalogue(home: Path) -> pd.DataFrame:
 
 def read_row(folder: Path, found: ArchiveFile, register: Register, *, version: str) -> Row:
     """Read what the catalogue keeps of one file; a file that cannot be used has a fault."""
-    place = (found.file, found.bytes, found.mtime_ns, version)
     try:
-        header = read_header(folder / found.file, _TAGS)
-        with foreign_bytes("unreadable"):
-            values = _values(header.elements, register.names)
-            values |= _patient(header.elements, register)
-            values |= _references(header.elements, register.names)
-            return Row(*place, **values, fault=_fault(header))
+        facts = read_facts(folder / found.file, KEYWORDS, (found.bytes, found.mtime_ns))
+        return as_row(found, facts, register, version=version)
     except UnusableFileError as error:
-        return Row(*place, fault=error.reason)
+        return Row(found.file, found.bytes, found.mtime_ns, version, fault=error.reason)
 
 
 def write_catalogue(home: Path, table: pd.DataFrame) -> None:
@@ -186,79 +129,3 @@ def _reasons(
     again = copies.reindex(table.index, fill_value=False)
     reason = reason.mask((reason == "") & again, "duplicate-instance")
     return {"reason": reason, "detail": said.where(reason == UNUSABLE, "")}
-
-
-def _values(elements: Dataset, names: Pseudonyms) -> dict[str, Any]:
-    return {
-        "instance": _name(elements, "SOPInstanceUID", names, "instance"),
-        "study": _name(elements, "StudyInstanceUID", names, "StudyInstanceUID"),
-        "series": _name(elements, "SeriesInstanceUID", names, "SeriesInstanceUID"),
-        "accession": _name(elements, "AccessionNumber", names, "AccessionNumber"),
-        "sop_class": str(elements.get("SOPClassUID") or ""),
-        "modality": str(elements.get("Modality") or ""),
-        "rows": int(elements.get("Rows") or 0),
-        "columns": int(elements.get("Columns") or 0),
-        "frames": int(elements.get("NumberOfFrames") or 1),
-        "samples": int(elements.get("SamplesPerPixel") or 1),
-        "photometric": str(elements.get("PhotometricInterpretation") or ""),
-        "view": str(elements.get("ViewPosition") or ""),
-        "image_type": _joined(elements.get("ImageType")),
-        "burned_in": str(elements.get("BurnedInAnnotation") or ""),
-    }
-
-
-def _joined(value: Any) -> str:
-    return value if isinstance(value, str) else "\\".join(map(str, value or ()))
-
-
-def _name(elements: Dataset, tag: str, names: Pseudonyms, kind: str) -> str:
-    value = str(elements.get(tag) or "").strip()
-    return names.of(kind, value) if value else ""
-
-
-def _patient(elements: Dataset, register: Register) -> dict[str, Any]:
-    patient = register.patient(
-        str(elements.get("PatientID") or ""),
-        str(elements.get("IssuerOfPatientID") or ""),
-        study=str(elements.get("StudyInstanceUID") or ""),
-        accession=str(elements.get("AccessionNumber") or ""),
-    )
-    sex = str(elements.get("PatientSex") or "").strip().upper()
-    born = str(elements.get("PatientBirthDate") or "").strip()
-    return {
-        "patient": patient.pseudonym,
-        "slot": patient.slot,
-        "listed_as": patient.listed_as,
-        "identity": patient.identity,
-        "born": register.names.of("born", f"{patient.pseudonym} {born}") if born else "",
-        "sex": register.names.of("sex", f"{patient.pseudonym} {sex}") if sex in _SEXES else "",
-    }
-
-
-def _references(elements: Dataset, names: Pseudonyms) -> dict[str, str]:
-    if elements.get("Modality") != SEGMENTATION:
-        return {}
-    series = list(elements.get("ReferencedSeriesSequence") or [])
-    images = [image for item in series for image in item.get("ReferencedInstanceSequence") or []]
-    return {
-        "references": " ".join(
-            names.of("instance", str(image.ReferencedSOPInstanceUID)) for image in images
-        ),
-        "referenced_series": " ".join(
-            names.of("SeriesInstanceUID", str(item.SeriesInstanceUID)) for item in series
-        ),
-    }
-
-
-def _fault(header: Header) -> str:
-    elements = header.elements
-    if not elements.get("SOPInstanceUID"):
-        return "instance-uid-missing"
-    if not (elements.get("Rows") and elements.get("Columns")):
-        return "no-pixels"
-    refuse_too_large(elements)
-    if header.bytes_left <= 0:
-        return "no-pixels"
-    bits = claimed_pixels(elements) * int(elements.get("BitsAllocated") or 8)
-    native = not header.encapsulated
-    return "truncated" if native and header.bytes_left * 8 < bits else ""

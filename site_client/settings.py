@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fedrad.settings import read_settings, refuse_problems
 from site_client.archive_settings import Archive, inside
+from site_client.limits import Reading
 
 FILE = "site.toml"
 _LATER = "not enforced by this version: leave it out"
@@ -166,6 +167,7 @@ class SiteSettings:
     privacy: PrivacyLimits
     approval: Approval = Approval()
     resources: Resources = Resources()
+    reading: Reading = Reading()
     splits: Shares = Shares()
 
 

@@ -1,19 +1,18 @@
 """Open one DICOM file whose bytes nobody here wrote.
 
 Every path from a file to an object of pydicom leads through this module, which guards it:
-the meta information is read first, a deflated data set is refused (a few kB can become
-gigabytes before anybody can stop it), a size that the header claims is capped before any
-pixel is decoded, and whatever a parser raises becomes one error with a reason code. Reason
-codes carry no value of the file.
+the meta information is read first, a deflated data set is inflated up to a limit before a
+parser may do it (a few kB can become gigabytes), what the header claims is capped before any
+pixel is decoded, and whatever a parser raises becomes one error with a reason code. Time and
+memory are kept by the process that this runs in (``effort``, ``nursery``).
 """
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,59 +20,66 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
-from fedrad.errors import DataError
+from site_client.archive.effort import allow_pixels, limits
+from site_client.archive.elements import META, Unusual, meta, walk
+from site_client.archive.faults import UnusableFileError, foreign_bytes
+from site_client.limits import MOST_PIXELS
 
-MOST_PIXELS = 1 << 28  # of one file, frames and samples included: 512 slices of 724 x 724
-_DECODER = "pylibjpeg"  # fixed: otherwise the bits depend on what else is installed
-
-
-class UnusableFileError(DataError):
-    """One file, or one series, cannot be used.
-
-    Attributes:
-        reason: The quarantine's code (``site_client.reasons``); it carries no value of the file.
-        detail: The numbers that show it, for ``quarantine.csv`` and nobody outside the site;
-            geometry and counts, never text of a header.
-    """
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
-
-    def __str__(self) -> str:
-        return f"a file cannot be used: {self.reason}; see the site's quarantine.csv"
+__all__ = [
+    "DECODERS",
+    "MOST_PIXELS",
+    "Header",
+    "UnusableFileError",
+    "claimed_pixels",
+    "decode",
+    "foreign_bytes",
+    "inflate",
+    "read_header",
+    "read_instance",
+    "refuse_hostile",
+    "refuse_large_claims",
+    "refuse_too_large",
+]  # fmt: skip
+_PYLIBJPEG = "pylibjpeg"  # its plugins: openjpeg, libjpeg, rle
+# Fixed for each transfer syntax (PS3.5 Annex A): otherwise the bits depend on what else is
+# installed. Empty: the pixels are not compressed. What is not here is not decoded.
+DECODERS: dict[str, str] = {
+    ImplicitVRLittleEndian: "", ExplicitVRLittleEndian: "", ExplicitVRBigEndian: "",
+    DeflatedExplicitVRLittleEndian: "",
+    RLELossless: _PYLIBJPEG, JPEGBaseline8Bit: _PYLIBJPEG, JPEGExtended12Bit: _PYLIBJPEG,
+    JPEGLossless: _PYLIBJPEG, JPEGLosslessSV1: _PYLIBJPEG, JPEGLSLossless: _PYLIBJPEG,
+    JPEGLSNearLossless: _PYLIBJPEG, JPEG2000Lossless: _PYLIBJPEG, JPEG2000: _PYLIBJPEG,
+    HTJ2KLossless: _PYLIBJPEG, HTJ2KLosslessRPCL: _PYLIBJPEG, HTJ2K: _PYLIBJPEG,
+}  # fmt: skip
+_META_END = 1 << 12  # the meta information lies within these bytes
+_COPIES = 3  # of the pixels while they are decoded: encoded, decoded, what becomes of them
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The asked elements of one file, and how many bytes follow them (pixels, if any)."""
+    """The asked elements of one file."""
 
     elements: Dataset
-    encapsulated: bool  # compressed pixels: their size says nothing about completeness
-    bytes_left: int
-
-
-@contextmanager
-def foreign_bytes(reason: str) -> Iterator[None]:
-    """Turn whatever a parser raises into ``UnusableFileError(reason)``; silence its warnings.
-
-    pydicom's warnings and errors quote the values that they stumble over.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except UnusableFileError:
-        raise
-    except InvalidDicomError:
-        raise UnusableFileError("not-dicom") from None
-    except Exception:  # noqa: BLE001  the edge to foreign bytes: a parser may raise anything
-        raise UnusableFileError(reason) from None
 
 
 def read_header(path: Path, tags: Sequence[str]) -> Header:
@@ -83,37 +89,40 @@ def read_header(path: Path, tags: Sequence[str]) -> Header:
     ``foreign_bytes`` too.
 
     Raises:
-        UnusableFileError: ``not-dicom``, ``deflated`` or ``unreadable``.
+        UnusableFileError: As ``read_instance``.
     """
     with foreign_bytes("unreadable"):
-        syntax = _safe_syntax(path)
-        with path.open("rb") as file:
-            elements = dcmread(file, stop_before_pixels=True, specific_tags=list(tags))
-            left = os.fstat(file.fileno()).st_size - file.tell()
-        return Header(elements, UID(syntax).is_encapsulated, left)
+        file = BytesIO(_content(path))
+        return Header(dcmread(file, stop_before_pixels=True, specific_tags=list(tags)))
 
 
 def read_instance(path: Path) -> FileDataset:
     """Read one whole file, pixels still encoded.
 
     Raises:
-        UnusableFileError: ``not-dicom``, ``deflated``, ``too-large`` or ``unreadable``.
+        UnusableFileError: ``not-dicom``, ``too-large``, ``too-deep`` or ``unreadable``.
     """
     with foreign_bytes("unreadable"):
-        _safe_syntax(path)
-        instance = dcmread(path)
+        instance = dcmread(BytesIO(_content(path)))
         refuse_too_large(instance)
+        allow_pixels(claimed_pixels(instance))
         return instance
 
 
 def refuse_too_large(elements: Dataset) -> None:
-    """Refuse an image whose header claims more than ``MOST_PIXELS`` pixels.
+    """Refuse an image whose header claims more pixels or frames than allowed.
 
     Raises:
         UnusableFileError: ``too-large``.
     """
-    if claimed_pixels(elements) > MOST_PIXELS:
-        raise UnusableFileError("too-large")
+    frames = int(elements.get("NumberOfFrames") or 1)
+    refuse_large_claims(claimed_pixels(elements) // max(1, frames), frames)
+
+
+def refuse_large_claims(pixels: int, frames: int) -> None:
+    """Refuse what ``refuse_too_large`` does, told as samples of one frame and frames."""
+    if frames > limits().frames or pixels * frames > limits().pixels:
+        raise UnusableFileError("too-large", f"{frames} frames of {pixels} samples")
 
 
 def claimed_pixels(elements: Dataset) -> int:
@@ -127,16 +136,59 @@ def decode(instance: Dataset) -> NDArray[Any]:
     """Return the stored values, shape (rows, columns) or with frames first, dtype as stored.
 
     Raises:
-        UnusableFileError: ``pixels-unreadable``.
+        UnusableFileError: ``syntax-unsupported``, ``too-large``, ``pixels-unreadable``.
     """
     with foreign_bytes("pixels-unreadable"):
-        syntax = instance.file_meta.TransferSyntaxUID
-        decoder = _DECODER if syntax.is_encapsulated else ""
-        return np.asarray(pixel_array(instance, decoding_plugin=decoder))
+        syntax = str(instance.file_meta.get("TransferSyntaxUID") or "")
+        if syntax not in DECODERS:
+            raise UnusableFileError("syntax-unsupported")
+        values = claimed_pixels(instance) * -(-int(instance.BitsAllocated) // 8)
+        if _COPIES * values > limits().memory_gib * 2**30:
+            raise UnusableFileError("too-large", f"{values} bytes of pixels")
+        return np.asarray(pixel_array(instance, decoding_plugin=DECODERS[syntax]))
 
 
-def _safe_syntax(path: Path) -> str:
-    syntax = str(read_file_meta_info(path).get("TransferSyntaxUID", ""))
-    if syntax == DeflatedExplicitVRLittleEndian:
-        raise UnusableFileError("deflated")
-    return syntax
+def _content(path: Path) -> bytes:
+    if path.stat().st_size > limits().file_mib * 2**20:
+        raise UnusableFileError("too-large")
+    content = path.read_bytes()
+    refuse_hostile(content)
+    return content
+
+
+def refuse_hostile(content: bytes) -> None:
+    """Refuse a file that would hurt a parser, before one sees it.
+
+    A deflated file of a few hundred kB can become gigabytes, and pydicom inflates all of it at
+    once; sequences inside sequences end in its recursion.
+
+    Raises:
+        UnusableFileError: ``not-dicom``, ``too-large``, ``too-deep``, ``unreadable``.
+    """
+    if content[META - 4 : META] != b"DICM":
+        raise UnusableFileError("not-dicom")
+    data = content
+    try:
+        syntax, start = meta(content)
+        data = inflate(content, start) if syntax == DeflatedExplicitVRLittleEndian else content
+        implicit = syntax == ImplicitVRLittleEndian
+        walk(data, start if data is content else 0, (), implicit=implicit, whole=True)
+    except Unusual:
+        if DeflatedExplicitVRLittleEndian.encode() in content[:_META_END] and data is content:
+            raise UnusableFileError("unreadable") from None
+
+
+def inflate(content: bytes, start: int) -> bytes:
+    """Inflate a deflated data set (PS3.5 A.5) that begins at ``start``, up to the limit.
+
+    Raises:
+        UnusableFileError: ``too-large``, ``truncated``.
+    """
+    most = int(limits().inflated_mib * 2**20)
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = stream.decompress(memoryview(content)[start:], most + 1)
+    if len(inflated) > most:
+        raise UnusableFileError("too-large", f"more than {most} bytes once inflated")
+    if not stream.eof:
+        raise UnusableFileError("truncated")
+    return inflated

@@ -1,6 +1,6 @@
 """Foreign bytes: whatever a file holds, one error with a reason code comes out."""
 
-import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,21 +9,67 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
+from site_client.archive import effort
 from site_client.archive.instances import UnusableFileError, decode, read_header, read_instance
+from site_client.limits import Reading
+
+SQUARE = np.arange(256, dtype=np.uint16).reshape(16, 16)
 
 
-def test_a_deflated_bomb_is_refused_before_it_is_inflated(tmp_path: Path, write_image: Any) -> None:
-    path = tmp_path / "bomb.dcm"
-    file = write_image(np.zeros((16, 16), np.uint16), "P1")
-    file.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    file.save_as(path, enforce_file_format=True)
-    with path.open("ab") as tail:
-        tail.write(zlib.compress(bytes(10**7)))
+@pytest.fixture
+def small_limits() -> Iterator[Reading]:
+    """Limits that a small file can pass."""
+    limits = Reading(inflated_mib=1, depth=3)
+    effort.use(limits)
+    yield limits
+    effort.use(Reading())
+
+
+def deflated(path: Path, image: FileDataset, more: bytes = b"") -> Path:
+    """Write ``image`` deflated, with ``more`` behind its pixels as one private element."""
+    image.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    image.add_new(0x7FE10011, "OB", more)
+    image.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_a_deflated_bomb_is_refused_before_a_parser_sees_it(
+    tmp_path: Path, write_image: Any
+) -> None:
+    path = deflated(tmp_path / "bomb.dcm", write_image(SQUARE, "P1"), bytes(1 << 21))
+    assert path.stat().st_size < 10_000
     for read in (lambda: read_header(path, ["Rows"]), lambda: read_instance(path)):
-        with pytest.raises(UnusableFileError, match="deflated"):
+        with pytest.raises(UnusableFileError, match="too-large"):
             read()
+
+
+def test_a_deflated_image_within_the_limit_is_read(tmp_path: Path, write_image: Any) -> None:
+    path = deflated(tmp_path / "x.dcm", write_image(SQUARE, "P1"))
+    assert np.array_equal(decode(read_instance(path)), SQUARE)
+
+
+@pytest.mark.usefixtures("small_limits")
+@pytest.mark.parametrize("undefined", [False, True])
+def test_sequences_inside_sequences_are_counted_before_a_parser_follows_them(
+    tmp_path: Path, write_image: Any, undefined: bool
+) -> None:
+    for levels in (3, 4):
+        item = Dataset()
+        for _ in range(levels):
+            inner, item = item, Dataset()
+            inner.is_undefined_length_sequence_item = undefined
+            item.RequestAttributesSequence = [inner]
+            item["RequestAttributesSequence"].is_undefined_length = undefined
+        image = write_image(SQUARE, "P1")
+        image.update(item)
+        image.save_as(tmp_path / f"{levels}.dcm", enforce_file_format=True)
+    assert read_instance(tmp_path / "3.dcm").Rows == 16
+    with pytest.raises(UnusableFileError, match="too-deep"):
+        read_instance(tmp_path / "4.dcm")
 
 
 def test_a_header_that_claims_a_huge_image_is_refused(tmp_path: Path, write_image: Any) -> None:

@@ -1,0 +1,247 @@
+"""What one file says of itself: a few values as text, and whether its pixels can be there.
+
+The file meta information is read before anything else. Values come as the file spells them,
+several joined by a backslash, without padding; what they mean belongs to ``catalogue``. A
+file is opened once, without following a link, and refused if it is not the one that was
+listed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.datadict import keyword_dict
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+)
+
+from site_client.archive.effort import limits
+from site_client.archive.elements import (
+    META,
+    UNDEFINED,
+    Element,
+    Short,
+    Unusual,
+    meta,
+    standard_vr,
+    walk,
+)
+from site_client.archive.instances import (
+    DECODERS,
+    UnusableFileError,
+    foreign_bytes,
+    inflate,
+    refuse_hostile,
+    refuse_large_claims,
+)
+
+REFERENCES = "ReferencedSeriesSequence"
+_PADDING = " \t\r\n\0"
+_FIRST_READ = 1 << 15  # nearly every header ends within these bytes
+_NUMBERS = {b"US": 2, b"UL": 4}  # VR to bytes of one
+_PIXEL_NUMBERS = (
+    ("Rows", 0), ("Columns", 0), ("SamplesPerPixel", 1), ("BitsAllocated", 8),
+    ("NumberOfFrames", 1),
+)  # fmt: skip
+_LONGEST = 1 << 12  # characters of one value
+_MOST_REFERENCES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one file says.
+
+    Attributes:
+        values: Keyword to text, for the asked keywords that the file has.
+        references: For a DICOM SEG: SeriesInstanceUID and SOPInstanceUIDs drawn on.
+        fault: Why it cannot be used although it can be read; else empty.
+    """
+
+    values: dict[str, str]
+    references: dict[str, list[str]] = field(default_factory=dict)
+    fault: str = ""
+
+
+def read_facts(path: Path, keywords: tuple[str, ...], listed: tuple[int, int]) -> Facts:
+    """Read the asked values of one file.
+
+    Args:
+        path: The file.
+        keywords: Attributes of text or whole numbers; ``ReferencedSeriesSequence`` too.
+        listed: Size and time of change (ns) that the listing saw.
+
+    Raises:
+        UnusableFileError: ``not-dicom``, ``syntax-missing``, ``too-large``, ``too-deep``,
+            ``changing``, ``not-readable`` (the system refuses), ``unreadable`` (the bytes do).
+    """
+    with foreign_bytes("unreadable"), open_listed(path, listed) as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(_FIRST_READ)
+        for length in (1 << 20, size):
+            try:
+                return _facts(head, keywords, size)
+            except Short:
+                head += file.read(max(0, length - len(head)))
+            except Unusual:
+                break
+        return _parsed(head + file.read(), keywords)
+
+
+@contextmanager
+def open_listed(path: Path, listed: tuple[int, int]) -> Iterator[io.FileIO]:
+    """Open an ordinary file that is still the one that was listed, before and after.
+
+    Raises:
+        UnusableFileError: ``not-readable``, ``changing``, or ``too-large``.
+    """
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with io.FileIO(os.open(path, flags), "r") as file:
+            _same(file, listed)
+            if listed[0] > limits().file_mib * 2**20:
+                raise UnusableFileError("too-large")
+            yield file
+            _same(file, listed)
+    except FileNotFoundError:
+        raise UnusableFileError("changing") from None
+    except OSError:
+        raise UnusableFileError("not-readable") from None
+
+
+def _same(file: io.FileIO, listed: tuple[int, int]) -> None:
+    status = os.fstat(file.fileno())
+    ordinary = stat.S_ISREG(status.st_mode)
+    if not ordinary or (status.st_size, status.st_mtime_ns) != tuple(listed):
+        raise UnusableFileError("changing")
+
+
+def _facts(head: bytes, keywords: tuple[str, ...], size: int) -> Facts:
+    if head[META - 4 : META] != b"DICM":
+        raise UnusableFileError("not-dicom")
+    syntax, start = meta(head)
+    data, whole = head, len(head) >= size
+    if syntax == DeflatedExplicitVRLittleEndian:
+        if not whole:
+            raise Short
+        data, start, size = inflate(head, start), 0, 0
+    _refuse_other_encoding(data, start, syntax)
+    tags = {keyword_dict[keyword]: keyword for keyword in keywords}
+    implicit = syntax == ImplicitVRLittleEndian
+    found = walk(data, start, tags, implicit=implicit, whole=whole)
+    values = {tags[tag]: _text(data, tag, found.elements[tag]) for tag in found.elements}
+    if values.get("Modality") == "SEG":
+        raise Unusual  # what it was drawn on lies in a sequence
+    return Facts(
+        values, fault=_fault(values, syntax, _bytes_of(found.pixels, max(size, len(data))))
+    )
+
+
+def _refuse_other_encoding(data: bytes, start: int, syntax: str) -> None:
+    looks_explicit = data[start + 4 : start + 6].isalpha()
+    if (syntax == ImplicitVRLittleEndian and looks_explicit) or syntax == ExplicitVRBigEndian:
+        raise Unusual
+
+
+def _bytes_of(pixels: Element | None, size: int) -> int | None:
+    if pixels is None:
+        return None
+    there = max(0, size - pixels.start)
+    return there if pixels.length == UNDEFINED else min(there, pixels.length)
+
+
+def _text(data: bytes, tag: int, element: Element) -> str:
+    if element.length == UNDEFINED:
+        raise Unusual
+    raw = data[element.start : element.start + element.length]
+    vr = standard_vr(tag)
+    if element.vr not in (vr, b"") or vr in (b"SQ", b"UN") or len(raw) > _LONGEST:
+        raise Unusual
+    if vr in _NUMBERS:
+        return _numbers(raw, _NUMBERS[vr])
+    if not raw.isascii() or b"\x1b" in raw:
+        raise Unusual  # another character set: (0008,0005) decides
+    text = raw.decode("ascii").strip(_PADDING)
+    if vr == b"IS" and text and not text.isdigit():
+        raise Unusual
+    return text
+
+
+def _numbers(raw: bytes, width: int) -> str:
+    if len(raw) % width:
+        raise Unusual
+    numbers = (raw[at : at + width] for at in range(0, len(raw), width))
+    return "\\".join(str(int.from_bytes(number, "little")) for number in numbers)
+
+
+def _parsed(data: bytes, keywords: tuple[str, ...]) -> Facts:
+    """Read the same by pydicom, which interprets what ``elements`` does not."""
+    refuse_hostile(data)
+    file = io.BytesIO(data)
+    elements = dcmread(file, stop_before_pixels=True, specific_tags=list(keywords))
+    syntax = str(elements.file_meta.get("TransferSyntaxUID") or "")
+    asked = (keyword for keyword in keywords if keyword in elements and keyword != REFERENCES)
+    values = {keyword: _spelled(elements, keyword) for keyword in asked}
+    references = _references(elements) if values.get("Modality") == "SEG" else {}
+    if syntax == DeflatedExplicitVRLittleEndian:
+        left = len(dcmread(io.BytesIO(data)).get("PixelData") or b"")
+    else:
+        left = len(data) - file.tell() - (8 if syntax == ImplicitVRLittleEndian else 12)
+    return Facts(values, references, _fault(values, syntax, max(0, left)))
+
+
+def _spelled(elements: Dataset, keyword: str) -> str:
+    value = elements.get(keyword)
+    several = isinstance(value, MultiValue)
+    text = "\\".join(map(_one, value)) if several else _one(value)
+    if len(text) > _LONGEST:
+        raise UnusableFileError("value-too-long")
+    return text.strip(_PADDING)
+
+
+def _one(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(int(value)) if isinstance(value, int) else str(value)
+
+
+def _references(elements: Dataset) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for item in elements.get(REFERENCES) or []:
+        images = item.get("ReferencedInstanceSequence") or []
+        uids = found.setdefault(str(item.SeriesInstanceUID), [])
+        uids += [str(image.ReferencedSOPInstanceUID) for image in images]
+    if sum(map(len, found.values())) > _MOST_REFERENCES:
+        raise UnusableFileError("too-large")
+    return found
+
+
+def _fault(values: dict[str, str], syntax: str, pixel_bytes: int | None) -> str:
+    if not syntax:
+        return "syntax-missing"
+    if not values.get("SOPInstanceUID"):
+        return "instance-uid-missing"
+    rows, columns, samples, bits, frames = (
+        int(values.get(keyword) or default) for keyword, default in _PIXEL_NUMBERS
+    )
+    if not rows * columns or not pixel_bytes:
+        return "no-pixels"
+    refuse_large_claims(rows * columns * samples, frames)
+    if syntax not in DECODERS:
+        return "syntax-unsupported"
+    if values.get("PhotometricInterpretation") == "YBR_FULL_422":
+        samples = 2  # PS3.3 C.7.6.3.1.2
+    needed = rows * columns * samples * bits * frames
+    native = not DECODERS[syntax]
+    return "truncated" if native and pixel_bytes * 8 < needed else ""

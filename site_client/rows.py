@@ -1,0 +1,127 @@
+"""One row of the catalogue: what is kept of a file, identifiers as pseudonyms.
+
+Turns what a file says of itself (``archive.facts``) into columns. The relative path is the
+only text from the archive that stays as it is; which rows may be used belongs to
+``catalogue`` and ``gate``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from site_client.archive.facts import Facts
+from site_client.archive.folder import ArchiveFile
+from site_client.deidentify.pseudonyms import Pseudonyms
+from site_client.patients import Register
+
+KEYWORDS = (
+    "SOPInstanceUID", "SOPClassUID", "Modality", "PatientID", "IssuerOfPatientID",
+    "PatientBirthDate", "PatientSex",
+    "StudyInstanceUID", "SeriesInstanceUID", "AccessionNumber", "Rows", "Columns",
+    "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation",
+    "ViewPosition", "ImageType", "BurnedInAnnotation", "ReferencedSeriesSequence",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One file: where it is, why it cannot be used (``fault``), and what it says."""
+
+    file: str
+    bytes: int
+    mtime_ns: int
+    version: str
+    fault: str = ""  # found in the file itself; "" if none
+    digest: str = ""  # SHA-256 of the bytes, once somebody had to read them all
+    instance: str = ""  # pseudonyms from here ...
+    patient: str = ""
+    listed_as: str = ""
+    study: str = ""
+    series: str = ""
+    accession: str = ""  # ... to here
+    identity: str = ""  # own, mapped, blank or placeholder; "" if the file was not read
+    born: str = ""  # keyed digests of birth date and sex, another for each patient
+    sex: str = ""
+    slot: int = -1  # 0 to 999, decides the split
+    sop_class: str = ""
+    modality: str = ""
+    rows: int = 0
+    columns: int = 0
+    frames: int = 1
+    samples: int = 1
+    photometric: str = ""
+    view: str = ""
+    image_type: str = ""
+    burned_in: str = ""
+    references: str = ""  # a segmentation's source images, pseudonyms with spaces between
+    referenced_series: str = ""
+
+
+COLUMNS = tuple(Row.__dataclass_fields__)
+_SEXES = ("M", "F", "O")  # PS3.3 C.7.1.1; anything else says nothing
+
+
+def as_row(found: ArchiveFile, facts: Facts, register: Register, *, version: str) -> Row:
+    """Return the row of one file that could be read.
+
+    Args:
+        found: Where it is.
+        facts: What it says of itself.
+        register: Who is who, and the site's pseudonyms.
+        version: What the row's meaning depends on besides the file.
+    """
+    said = _values(facts.values, register.names) | _patient(facts.values, register)
+    said |= _references(facts.references, register.names)
+    return Row(found.file, found.bytes, found.mtime_ns, version, fault=facts.fault, **said)
+
+
+def _values(said: Mapping[str, str], names: Pseudonyms) -> dict[str, Any]:
+    return {
+        "instance": _name(said, "SOPInstanceUID", names, "instance"),
+        "study": _name(said, "StudyInstanceUID", names, "StudyInstanceUID"),
+        "series": _name(said, "SeriesInstanceUID", names, "SeriesInstanceUID"),
+        "accession": _name(said, "AccessionNumber", names, "AccessionNumber"),
+        "sop_class": said.get("SOPClassUID", ""),
+        "modality": said.get("Modality", ""),
+        "rows": int(said.get("Rows") or 0),
+        "columns": int(said.get("Columns") or 0),
+        "frames": int(said.get("NumberOfFrames") or 1),
+        "samples": int(said.get("SamplesPerPixel") or 1),
+        "photometric": said.get("PhotometricInterpretation", ""),
+        "view": said.get("ViewPosition", ""),
+        "image_type": said.get("ImageType", ""),
+        "burned_in": said.get("BurnedInAnnotation", ""),
+    }
+
+
+def _name(said: Mapping[str, str], keyword: str, names: Pseudonyms, kind: str) -> str:
+    value = said.get(keyword, "").strip()
+    return names.of(kind, value) if value else ""
+
+
+def _patient(said: Mapping[str, str], register: Register) -> dict[str, Any]:
+    patient = register.patient(
+        said.get("PatientID", ""),
+        said.get("IssuerOfPatientID", ""),
+        study=said.get("StudyInstanceUID", ""),
+        accession=said.get("AccessionNumber", ""),
+    )
+    sex, born = said.get("PatientSex", "").upper(), said.get("PatientBirthDate", "")
+    return {
+        "patient": patient.pseudonym,
+        "slot": patient.slot,
+        "listed_as": patient.listed_as,
+        "identity": patient.identity,
+        "born": register.names.of("born", f"{patient.pseudonym} {born}") if born else "",
+        "sex": register.names.of("sex", f"{patient.pseudonym} {sex}") if sex in _SEXES else "",
+    }
+
+
+def _references(drawn_on: Mapping[str, list[str]], names: Pseudonyms) -> dict[str, str]:
+    images = [image for found in drawn_on.values() for image in found]
+    return {
+        "references": " ".join(names.of("instance", image) for image in images),
+        "referenced_series": " ".join(names.of("SeriesInstanceUID", one) for one in drawn_on),
+    }
