@@ -84,6 +84,25 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
         raise typer.Exit(1)
 
 
+@app.command()
+def fetch(home: Home, as_json: AsJson = False) -> None:
+    """Bring what site.toml asks of the PACS into the store; again brings only the rest.
+
+    Ends with 1 if something that was listed did not come, with 3 if the PACS cannot be reached.
+    """
+    from fedrad.clock import SystemClock
+    from site_client.retrieval.fetch import as_table, as_text
+    from site_client.retrieval.fetch import fetch as bring
+    from site_client.settings import read_site
+
+    report = bring(home, read_site(home).archive, SystemClock(), say=_to_stderr)
+    emit(as_json, as_table(report), as_text(report))
+    if report.error is not None:
+        raise report.error
+    if not report.complete:
+        raise typer.Exit(1)
+
+
 ledger = typer.Typer(help="Mend a ledger that lost lines.", rich_markup_mode=None)
 app.add_typer(ledger, name="ledger", no_args_is_help=True)
 
@@ -103,6 +122,10 @@ def adopt(
     table = {"lines": found.lines, "charged": found.charged, "replies": found.replies}
     said = f"{found.lines} lost lines of {found.replies} rounds and releases are charged again"
     emit(as_json, table, said if found.lines else "nothing was lost that these lists have")
+
+
+def _to_stderr(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _counts(table: pd.DataFrame) -> dict[str, Any]:
