@@ -171,6 +171,12 @@ def write_image() -> Callable[..., FileDataset]:
 
 
 @pytest.fixture
+def write_series() -> Callable[..., list[FileDataset]]:
+    """Make one axial CT series: patient, voxels, elements."""
+    return ct_slices
+
+
+@pytest.fixture
 def site_toml() -> str:
     """A complete ``site.toml``."""
     return SITE_TOML
