@@ -85,6 +85,26 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
 
 
 @app.command()
+def touched(
+    home: Home,
+    patient: Annotated[
+        str, typer.Argument(help="A PatientID, or a name of the mapping file; - reads one line.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """List the models that were released while a patient was in, from this site's records.
+
+    Ends with 1 if there is none.
+    """
+    from site_client.touched import as_table, as_text, find_touched
+
+    found = find_touched(home, input() if patient == "-" else patient)
+    emit(as_json, as_table(found), as_text(found))
+    if not found.releases:
+        raise typer.Exit(1)
+
+
+@app.command()
 def fetch(home: Home, as_json: AsJson = False) -> None:
     """Bring what site.toml asks of the PACS into the store; again brings only the rest.
 
@@ -101,6 +121,23 @@ def fetch(home: Home, as_json: AsJson = False) -> None:
         raise report.error
     if not report.complete:
         raise typer.Exit(1)
+
+
+@app.command()
+def deidentify(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder of DICOM files.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Where the copies go.")],
+    home: Home,
+    as_json: AsJson = False,
+) -> None:
+    """Write de-identified copies of DICOM files for people, and say what was refused.
+
+    A file that cannot be used stops nothing; called again, it goes on where it stopped.
+    """
+    from site_client.export import as_table, as_text, export
+
+    found = export(source, target, home)
+    emit(as_json, as_table(found), as_text(found))
 
 
 ledger = typer.Typer(help="Mend a ledger that lost lines.", rich_markup_mode=None)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrad.errors import DamagedStateError
-from fedrad.task import Task
+from fedrad.task import Task, task_hash
 from site_client import home as site_home
 from site_client.catalogue import update_catalogue, write_quarantine
 from site_client.cohort import assemble
@@ -25,6 +25,7 @@ from site_client.gate import admit
 from site_client.identities import count_unusable, refuse_many_unusable
 from site_client.patients import Split
 from site_client.preparation import PatientFiles, Preparation
+from site_client.rosters import InUse, Roster, names_of, relative
 from site_client.settings import read_site
 
 _MEMORY_SHARE = 0.25  # of [resources] memory_gib, for arrays that stay in memory
@@ -40,6 +41,14 @@ class PatientRecord:
     masks: NDArray[np.uint8] | None  # 0 or 1, the shape of images; None for a classification
 
 
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What a dataset's makers say of it to the site."""
+
+    warnings: tuple[str, ...] = ()  # for the site's own screen; counts only
+    roster: str = ""  # digest of the roster in the site's home that names its patients
+
+
 class PatientDataset:
     """The patients of one split, sorted by pseudonym; arrays are read when asked for.
 
@@ -48,6 +57,7 @@ class PatientDataset:
         patients: Pseudonyms, sorted.
         labels: Patient to class index; empty for a segmentation.
         warnings: What the site's own screen should say; counts only.
+        roster: Digest of the roster in the site's home that names these patients.
     """
 
     def __init__(
@@ -56,13 +66,13 @@ class PatientDataset:
         files: dict[str, PatientFiles],
         *,
         labels: dict[str, int],
-        warnings: tuple[str, ...] = (),
+        notes: Notes = Notes(),
         memory_bytes: int = 0,
     ) -> None:
         self.split: Split = split
         self.patients = tuple(sorted(files))
         self.labels = {patient: labels[patient] for patient in self.patients if labels}
-        self.warnings = warnings
+        self.warnings, self.roster = notes.warnings, notes.roster
         self._files = files
         self._kept: dict[str, PatientRecord] | None = {} if memory_bytes >= _size(files) else None
 
@@ -120,13 +130,19 @@ def load_split(home: Path, task: Task, split: Split) -> PatientDataset:
     preparation = Preparation(home, settings.archive.path, task, catalogue, names=names)
     files = preparation.patients(cohort)
     preparation.finish(f"{task.task.name} {split}")
+    roster = Roster(task_hash(task), split, names_of(catalogue, files))
+    InUse(roster, _arrays(home, files)).keep(home)
     return PatientDataset(
         split,
         files,
         labels=cohort.labels,
-        warnings=cohort.warnings,
+        notes=Notes(cohort.warnings, roster.digest),
         memory_bytes=int(settings.resources.memory_gib * _MEMORY_SHARE * 2**30),
     )
+
+
+def _arrays(home: Path, files: dict[str, PatientFiles]) -> dict[str, tuple[str, ...]]:
+    return {patient: relative(home, found.images + found.masks) for patient, found in files.items()}
 
 
 def _stack(paths: tuple[Path, ...]) -> NDArray[Any]:

@@ -52,6 +52,7 @@ from site_client.study import Duty, accept
 from site_client.training.local_parameters import only_accounted
 from site_client.training.loop import StepPlan, train_round
 from site_client.training.source import PatientSource, kept_features
+from site_client.withdrawal import apply_lists, evict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,6 +72,16 @@ _HOW: dict[type[Exception], tuple[Outcome, Reason]] = {
 
 
 _Stamp = tuple[tuple[int, int], ...]
+_STREAM: dict[str, Split] = {"train": "train", "evaluate": "audit"}  # phase -> whose patients
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """Patients of one split as they are kept between rounds."""
+
+    stamp: _Stamp
+    source: PatientSource
+    roster: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,7 @@ class Site:
         self._clock = clock or SystemClock()
         self._journal = Journal(runtime.home, self._clock)
         self._modules: dict[str, nn.Module] = {}
-        self._sources: dict[tuple[str, Split], tuple[_Stamp, PatientSource]] = {}
+        self._sources: dict[tuple[str, Split], _Loaded] = {}
 
     def answer(self, request: Request, model: Parameters) -> Reply:
         """Answer one request.
@@ -234,13 +245,17 @@ class Site:
         patients, or moves its archive; new images count from the next start.
         """
         key, stamp = (duty.request.task_hash, split), tuple(_stamp(self._home, duty.settings))
-        if key not in self._sources or self._sources[key][0] != stamp:
+        if key not in self._sources or self._sources[key].stamp != stamp:
+            if apply_lists(self._home, duty.settings, self._clock).left:
+                self._sources.clear()
             dataset = load_split(self._home, duty.task, split)
             for sentence in dataset.warnings:
                 self._warn(f"{duty.task.task.name}, {split} patients: {sentence}")
             source = kept_features(self._network(duty), dataset, duty.task)
-            self._sources[key] = stamp, source
-        return self._sources[key][1]
+            self._sources[key] = _Loaded(stamp, source, dataset.roster)
+            if not self._runtime.simulated:  # a simulation tries tasks that no site approved
+                evict(self._home, duty.settings.approval.studies)
+        return self._sources[key].source
 
     def _network(self, duty: Duty) -> nn.Module:
         key = duty.request.task_hash
@@ -281,8 +296,9 @@ class Site:
         return noise_source(seeds.key(seed, duty.settings.site.name, duty.request.round, purpose))
 
     def _let_go(self, reply: Reply) -> None:
-        """Note what is about to leave and keep it, so that it can be sent again."""
-        self._note("answered", reply)
+        """Note what is about to leave, of whom, and keep it, so that it can be sent again."""
+        loaded = self._sources.get((reply.task_hash, _STREAM.get(reply.phase, "test")))
+        self._note("answered", reply, **({"roster": loaded.roster} if loaded else {}))
         if reply.phase != "query":  # asks for nothing that would have to be made again
             outbox.forget_before(self._home, reply.study, reply.round)
             outbox.keep(self._home, reply)
@@ -323,8 +339,10 @@ class Site:
             self._home,
             self._clock,
             kind,
+            study=reply.study,
             round=reply.round,
             phase=reply.phase,
+            model_digest=reply.model_digest,
             outcome=reply.outcome,
             reason=reply.reason_code,
             update_digest=reply.update_digest,
