@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from fedrad.data_contract import DataContract, Labels
 from fedrad.durable import canonical_json, write_bytes
 from fedrad.errors import SettingsError
-from fedrad.modalities import IMAGE_STORAGE
 from fedrad.model_choice import ModelChoice
 from fedrad.provenance import read_provenance
 from fedrad.settings import as_table, build, read_toml, refuse_problems
@@ -51,56 +51,6 @@ class Identity:
             yield f"classes must name exactly two classes, got {list(self.classes)}"
         if self.positive not in self.classes:
             yield f"positive must be one of classes, got {self.positive!r}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataContract:
-    """``[data]``: which images a site may use."""
-
-    modality: str  # DICOM (0008,0060)
-    sop_classes: tuple[str, ...] = ()  # UIDs; empty: those of fedrad.modalities
-    dimensions: Literal[2, 3]
-    min_rows: int = 32
-    min_columns: int = 32
-    spacing_mm: tuple[float, ...] = ()  # resample to this; empty: keep, then resize
-    views: tuple[str, ...] = ()  # ViewPosition values; empty: any
-    max_images_per_patient: int = 4
-
-    def __post_init__(self) -> None:
-        refuse_problems("data", self)
-
-    def problems(self) -> Iterator[str]:
-        """Yield one line for each value that cannot be used."""
-        if not self.sop_classes and self.modality not in IMAGE_STORAGE:
-            known = ", ".join(IMAGE_STORAGE)
-            yield f"sop_classes must be named, except for {known}; modality is {self.modality!r}"
-        if min(self.min_rows, self.min_columns) < 1:
-            sizes = (self.min_rows, self.min_columns)
-            yield f"min_rows and min_columns must be 1 or more, got {sizes[0]} and {sizes[1]}"
-        if self.max_images_per_patient < 1:
-            yield f"max_images_per_patient must be 1 or more, got {self.max_images_per_patient}"
-        if self.spacing_mm and len(self.spacing_mm) != self.dimensions:
-            yield f"spacing_mm needs {self.dimensions} values, got {list(self.spacing_mm)}"
-        if any(not spacing > 0 for spacing in self.spacing_mm):
-            yield f"spacing_mm must be greater than 0, got {list(self.spacing_mm)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Labels:
-    """``[labels]``: where the truth comes from and how it is read."""
-
-    source: Literal["csv", "seg", "rtstruct", "nifti"]
-    key: Literal["StudyInstanceUID", "AccessionNumber", "SeriesInstanceUID"] = "StudyInstanceUID"
-    map: dict[str, int] = field(default_factory=dict)  # text in the file -> class index
-    rule: Literal["one", "majority", "any"] = "one"  # several labels of one patient
-
-    def __post_init__(self) -> None:
-        refuse_problems("labels", self)
-
-    def problems(self) -> Iterator[str]:
-        """Yield one line for each value that cannot be used."""
-        if self.source not in ("csv", "seg"):
-            yield f"source {self.source!r} is {_LATER}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from fedrad.data_contract import Labels
 from fedrad.errors import SettingsError
 from fedrad.settings import build, read_toml, refuse_problems
-from fedrad.task import Labels, Task, parse_task
+from fedrad.task import Task, parse_task
 from simulations import overrides
 from simulations.hospital import HospitalSpec, write_hospital
 from simulations.places import SITES, home_of, site_folder

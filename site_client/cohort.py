@@ -18,7 +18,8 @@ from fedrad.errors import DataError
 from fedrad.task import Task
 from site_client.deidentify.pseudonyms import Pseudonyms
 from site_client.gate import Admitted
-from site_client.labels import label_patients, read_labels
+from site_client.label_table import read_labels
+from site_client.labels import label_patients
 from site_client.patients import Split, split_of
 from site_client.settings import SiteSettings
 
@@ -69,6 +70,7 @@ def assemble(
         images = images[~images["file"].isin(known.refused["file"])]
         labels = known.classes
         refused.append(known.refused)
+        warnings += known.notes
         warnings += _label_warnings(known.unknown_keys, found.unmapped, labels)
     units, without = _units(images, admitted.segmentations, task)
     refused.append(without)

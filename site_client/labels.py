@@ -1,38 +1,32 @@
-"""Read the hospital's table of labels and give each patient one class.
+"""Give each patient one class from the votes of the hospital's table, by the task's rule.
 
-The table is a CSV with the column that the task names as key and a column ``label``. Keys
-are compared as pseudonyms, so that no accession number is kept in memory for long. Truth
-drawn on images belongs to ``masks``.
+Votes are matched to images by the pseudonym of their key. The readers of one exam (and side)
+are settled first, then the exams of a patient, both by the same rule. Reading the table belongs
+to ``label_table``; truth drawn on images belongs to ``masks``.
 """
 
 from __future__ import annotations
 
-import csv
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
+from fedrad.data_contract import Labels
 from fedrad.errors import LabelError
-from fedrad.task import Labels
-from site_client.deidentify.pseudonyms import Pseudonyms
-
-VALUE = "label"
-KEY_COLUMNS = {
-    "StudyInstanceUID": "study",
-    "SeriesInstanceUID": "series",
-    "AccessionNumber": "accession",
-}  # of the task -> of the catalogue
+from site_client.label_table import LabelTable, Vote
 
 
 @dataclass(frozen=True, slots=True)
-class LabelTable:
-    """The labels by the pseudonym of their key."""
+class Matched:
+    """The votes that are about an image of the archive."""
 
-    column: str  # the catalogue's column that holds the key
-    classes: dict[str, tuple[int, ...]]  # pseudonym -> class indices, as many as rows
-    unmapped: int  # rows whose label the task does not know
+    votes: pd.DataFrame  # patient, key, side, reader, source, date, value: one row a vote
+    unknown_keys: int  # keys that are on no image
+    restored: int  # votes matched by putting leading zeros back
+    ambiguous: int  # votes that would fit several exams with other leading zeros
+    shared: int  # keys that are on images of several patients
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,42 +36,16 @@ class PatientLabels:
     classes: dict[str, int]  # patient -> class index
     refused: pd.DataFrame  # columns file, reason: images without a usable label
     unknown_keys: int  # labels whose key is on no image
-
-
-def read_labels(path: Path | None, labels: Labels, names: Pseudonyms) -> LabelTable:
-    """Read the site's table of labels.
-
-    Args:
-        path: ``[labels] file`` of ``site.toml``.
-        labels: The task's key, and its map from text to class index.
-        names: The site's pseudonyms.
-
-    Raises:
-        LabelError: There is no file, it cannot be read, lacks a column, or holds no label
-            that the task knows.
-    """
-    classes: dict[str, list[int]] = defaultdict(list)
-    unmapped = 0
-    for row in _rows(path, labels):
-        key, text = (row[labels.key] or "").strip(), (row[VALUE] or "").strip()
-        if text not in labels.map:
-            unmapped += 1
-        elif key:
-            classes[names.of(labels.key, key)].append(labels.map[text])
-    if not classes:
-        raise LabelError(
-            f"{path} has no row whose label is one of {', '.join(labels.map)}; "
-            "write the labels as the task's [labels] map spells them"
-        )
-    frozen = {key: tuple(values) for key, values in classes.items()}
-    return LabelTable(KEY_COLUMNS[labels.key], frozen, unmapped)
+    notes: tuple[str, ...]  # what the site's screen should say; counts only
 
 
 def label_patients(images: pd.DataFrame, table: LabelTable, labels: Labels) -> PatientLabels:
     """Give each patient one class by the task's rule.
 
-    ``one``: all labels of a patient must agree, else the patient stays out. ``majority``: the
-    more frequent class, the higher index where they tie. ``any``: the highest index.
+    ``one``: all labels must agree, else the patient stays out. ``majority``: the more frequent
+    class, the higher index where they tie. ``any``: the highest index. The rule settles the
+    readers of one exam and side, then what remains of a patient: five readers of one exam do
+    not outvote two other exams.
 
     Args:
         images: Admitted catalogue rows.
@@ -90,51 +58,99 @@ def label_patients(images: pd.DataFrame, table: LabelTable, labels: Labels) -> P
     Raises:
         LabelError: Not one image has a label.
     """
-    keys = images[table.column]
-    labelled = keys.isin(table.classes)
-    if len(images) and not labelled.any():
+    matched = match_votes(images, table)
+    if len(images) and matched.votes.empty:
         raise LabelError(
-            f"no image has a label: none of the {len(table.classes)} keys in the labels' column "
-            f"{labels.key} is on an image; check that the column holds {labels.key} values"
+            f"no image has a label: none of the {matched.unknown_keys} keys in the labels' "
+            f"{table.column} column is on an image; check that it holds {labels.key} values"
         )
-    classes = _by_rule(images[labelled], table, labels.rule)
+    classes = _by_rule(matched.votes, labels.rule)
+    labelled = images[table.column].isin(matched.votes["key"])
     disagree = labelled & ~images["patient"].isin(classes)
     reason = pd.Series("", images.index).mask(~labelled, "no-label")
     refused = images[["file"]].assign(reason=reason.mask(disagree, "labels-disagree"))
-    unknown = len(set(table.classes) - set(keys))
-    return PatientLabels(classes, refused[refused["reason"] != ""], unknown)
+    notes = (*table.notes, *_notes(table, matched))
+    return PatientLabels(classes, refused[refused["reason"] != ""], matched.unknown_keys, notes)
 
 
-def _by_rule(images: pd.DataFrame, table: LabelTable, rule: str) -> dict[str, int]:
-    found: dict[str, list[int]] = defaultdict(list)
-    pairs = images[["patient", table.column]].drop_duplicates()
-    for patient, key in pairs.itertuples(index=False):
-        found[patient] += table.classes[key]
-    if rule == "one":
-        return {patient: v[0] for patient, v in found.items() if len(set(v)) == 1}
+def match_votes(images: pd.DataFrame, table: LabelTable) -> Matched:
+    """Find out which exam each vote is about.
+
+    A number without its leading zeros is matched by putting them back if exactly one exam
+    fits. If several fit, the vote is used as written where the file still has numbers that
+    begin with 0, and else not at all. A key on images of several patients is nobody's.
+    """
+    patients = images[["patient", table.column]].drop_duplicates()
+    patients = patients[patients[table.column] != ""]
+    owners = {str(key): str(patient) for patient, key in patients.itertuples(index=False)}
+    shared = set(patients.loc[patients[table.column].duplicated(), table.column])
+    rows, unknown, restored, ambiguous = [], set(), 0, 0
+    used_shared = set()
+    for vote in table.votes:
+        fits = [key for key in vote.keys if key in owners]
+        key = _chosen(fits, vote, table)
+        if not fits:
+            unknown.add(vote.keys[0])
+        elif not key:
+            ambiguous += 1
+        elif key in shared:
+            used_shared.add(key)
+        else:
+            restored += key != vote.keys[0]
+            rows.append((owners[key], key, *_values(vote)))
+    columns = ["patient", "key", "side", "reader", "source", "date", "value"]
+    found = pd.DataFrame(rows, columns=columns)
+    return Matched(found, len(unknown), restored, ambiguous, len(used_shared))
+
+
+def _chosen(fits: list[str], vote: Vote, table: LabelTable) -> str:
+    if len(fits) == 1 or (fits and fits[0] == vote.keys[0] and table.keeps_zeros):
+        return fits[0]
+    return ""
+
+
+def _values(vote: Vote) -> tuple[str, str, str, str, int]:
+    return vote.side, vote.reader, vote.source, vote.date, vote.value
+
+
+def _by_rule(votes: pd.DataFrame, rule: str) -> dict[str, int]:
+    classes: dict[str, int] = {}
+    for patient, mine in _last_word(votes).groupby("patient", sort=True):
+        exams = [_settled(list(one["value"]), rule) for _, one in mine.groupby(["key", "side"])]
+        found = None if None in exams else _settled([e for e in exams if e is not None], rule)
+        if found is not None:
+            classes[str(patient)] = found
+    return classes
+
+
+def _last_word(votes: pd.DataFrame) -> pd.DataFrame:
+    """Keep of a named reader's dated votes on one exam and side the latest."""
+    dated = votes[(votes["reader"] != "") & (votes["date"] != "")]
+    latest = dated.groupby(["key", "side", "reader"])["date"].transform("max")
+    return votes.drop(dated.index[dated["date"] != latest])
+
+
+def _settled(values: list[int], rule: str) -> int | None:
     if rule == "any":
-        return {patient: max(v) for patient, v in found.items()}
-    return {patient: _majority(v) for patient, v in found.items()}
+        return max(values)
+    if rule == "majority":
+        counts = Counter(values)
+        return max(counts, key=lambda index: (counts[index], index))
+    return values[0] if len(set(values)) == 1 else None
 
 
-def _majority(values: list[int]) -> int:
-    counts = Counter(values)
-    return max(counts, key=lambda index: (counts[index], index))
-
-
-def _rows(path: Path | None, labels: Labels) -> list[dict[str, str | None]]:
-    if path is None:
-        raise LabelError(
-            f"the task needs labels; name a CSV with the columns {labels.key} and {VALUE} "
-            "as [labels] file in site.toml"
+def _notes(table: LabelTable, matched: Matched) -> Iterator[str]:
+    if table.blank:
+        yield f"{table.blank} rows of the labels are blank: unknown, and used for nothing"
+    if matched.restored:
+        yield f"{matched.restored} labels fit once lost leading zeros are put back"
+    if matched.ambiguous:
+        yield (
+            f"{matched.ambiguous} labels fit several exams that differ in leading zeros alone; "
+            "they are not used: export the numbers as text"
         )
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = {labels.key, VALUE} - set(reader.fieldnames or ())
-            rows = [] if missing else list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise LabelError(f"the labels {path} cannot be read; see [labels] file") from None
-    if missing:
-        raise LabelError(f"{path} lacks the column {' and '.join(sorted(missing))}")
-    return rows
+    if matched.shared:
+        yield (
+            f"{matched.shared} keys of the labels are on images of several patients; "
+            "their labels are not used"
+        )
