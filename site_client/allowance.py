@@ -65,11 +65,11 @@ def read_allowance(home: Path, settings: SiteSettings, task: Task, *, agreed: in
     reach = _reach(settings, train, audit, lines)
     against = [*_dealt_anew(home, settings, lines)]
     no_round, no_release = ([*against, *_refusals(settings, ask, lines)] for ask in (train, audit))
-    refusals = dict.fromkeys([*no_round, *no_release, *_too_far(settings, reach)])
+    shown = [f"the first release: {said}" for said in no_release if said not in no_round]
     fits = reach.by_epsilon >= reach.rounds
     return Allowance(
         approved=task_hash(task) in settings.approval.studies,
-        refusals=tuple(refusals),
+        refusals=(*no_round, *shown, *_too_far(settings, reach)),
         epsilon_limit=_epsilon_limit(settings, task),
         delta_limit=settings.privacy.delta_limit,
         rounds_wanted=reach.rounds,
