@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import click
@@ -32,7 +32,14 @@ class Program(typer.Typer):
     policy, 5 damaged state, 130 interrupted.
     """
 
-    def __init__(self, *, help: str) -> None:  # noqa: A002  # typer's own name for it
+    def __init__(
+        self,
+        *,
+        help: str,  # noqa: A002  # typer's own name for it
+        begin: Callable[[], None] | None = None,
+    ) -> None:
+        """Make a program; ``begin`` is called before any of its commands."""
+        self._begin = begin
         super().__init__(
             help=help,
             rich_markup_mode=None,
@@ -51,6 +58,8 @@ class Program(typer.Typer):
         """
         line: Sequence[str] = args[0] if args else kwargs.get("args") or sys.argv[1:]
         words = [word for word in line if word != "--debug"]
+        if self._begin is not None:
+            self._begin()
         sys.exit(_run(typer.main.get_command(self), words, debug=len(words) < len(line)))
 
 

@@ -3,7 +3,8 @@
 One factory serves every engine. It takes a way from Flower's context to the site's runtime,
 so that the same app finds one hospital's home in a hospital and any site's in a simulation.
 It is the edge of the site's program: Flower puts the text of an exception on the wire, so
-none leaves here: what went wrong stays in the site's own log, what was spent is told.
+none leaves here: what went wrong stays in the site's own log, without the text of any
+library (``fedrad.logs``); what was spent is told.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedrad.errors import RunError
+from fedrad.logs import begin
 from fedrad.parameters import Parameters
 from fedrad.protocol.codec import decode_request, encode_reply
 from fedrad.protocol.messages import Reply, Request
@@ -31,6 +33,7 @@ def client_app(runtime_of: RuntimeOf) -> ClientApp:
     Args:
         runtime_of: From a message's context to the site that answers it.
     """
+    begin()
     sites: dict[SiteRuntime, Site] = {}
 
     def answer(message: Message, context: Context) -> Message:

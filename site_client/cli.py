@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedrad.commands import AsJson, Program, emit, screen_columns, whole_numbers
+from fedrad.logs import begin
 
 if TYPE_CHECKING:
     import pandas as pd
 
-app = Program(help="The hospital's side of fedrad.")
+app = Program(help="The hospital's side of fedrad.", begin=begin)
 
 Home = Annotated[
     Path,
