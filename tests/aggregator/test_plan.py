@@ -73,9 +73,9 @@ def test_json_is_one_object_that_agrees_with_the_functions(demo: tuple[int, Any]
 
 
 def test_the_epsilon_of_an_asked_noise_is_the_accountants(demo: tuple[int, Any]) -> None:
-    for site, q in zip(demo[1]["sites"], (1.0, 0.6, 1.0), strict=True):
-        mechanism = "gaussian" if q == 1 else "subsampled-gaussian"
-        event = Event(mechanism=mechanism, sigma=2.0, q=q, steps=22 * 3)
+    everybody = Event(mechanism="gaussian", sigma=2.0, q=1.0, steps=22 * 3)
+    drawn = Event(mechanism="subsampled-gaussian", sigma=2.0, q=0.6, steps=22 * 3)
+    for site, event in zip(demo[1]["sites"], (everybody, drawn, everybody), strict=True):
         assert site["asked"]["epsilon"] == epsilon([event], 1e-5)
 
 
