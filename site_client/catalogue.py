@@ -9,29 +9,28 @@ the only text from the archive. Which images suit a task belongs to ``gate``.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
-from dataclasses import asdict
+import logging
+import secrets
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from fedrad import durable
 from site_client import home as site_home
-from site_client.archive.facts import read_facts
-from site_client.archive.folder import ArchiveFile, list_files
-from site_client.archive.instances import UnusableFileError
 from site_client.identities import REASON as UNUSABLE
 from site_client.identities import unusable
+from site_client.limits import Reading
 from site_client.patient_lists import known_patients, read_lists
-from site_client.patients import Register, read_register, register_version
-from site_client.rows import COLUMNS, KEYWORDS, Row, as_row
+from site_client.patients import Register, read_register
+from site_client.rows import COLUMNS
+from site_client.scan import Scan
 from site_client.settings import PatientLists, read_site
 
 FILE = "catalogue.parquet"
 QUARANTINE = "quarantine.csv"
 SEGMENTATION = "SEG"
-_VERSION = "3"  # raise when a row's meaning changes: every file is then read again
+
+_LOG = logging.getLogger(__name__)
 
 
 def update_catalogue(home: Path) -> pd.DataFrame:
@@ -49,36 +48,35 @@ def update_catalogue(home: Path) -> pd.DataFrame:
         SettingsError: ``site.toml`` cannot be used.
     """
     settings = read_site(home)
-    secret = site_home.split_key(home)
-    register = read_register(settings.patients, secret)
-    version = f"{_VERSION}-{register_version(register)}"
-    known = _known_rows(home, version)
-    files = list_files(settings.archive.path)
-    fresh = [found for found in files if (found.file, found.bytes, found.mtime_ns) not in known]
-    table = _table(
-        [known.get((found.file, found.bytes, found.mtime_ns)) for found in files],
-        [asdict(read_row(settings.archive.path, f, register, version=version)) for f in fresh],
-    )
-    table = table.assign(**_reasons(table, settings.patients, register))
-    if fresh or len(known) != len(files) or not (home / FILE).exists():
+    register = read_register(settings.patients, site_home.split_key(home))
+    scan = Scan(settings.archive.path, settings.reading, register)
+    before = _kept_rows(home)
+    table = scan.update(before, save=lambda rows: write_catalogue(home, rows))
+    if not table.equals(before):
         write_catalogue(home, table)
+    table = table.assign(**_reasons(table, settings.patients, register))
     write_quarantine(home, "", table.loc[table["reason"] != "", ["file", "reason", "detail"]])
     return table
 
 
-def read_row(folder: Path, found: ArchiveFile, register: Register, *, version: str) -> Row:
-    """Read what the catalogue keeps of one file; a file that cannot be used has a fault."""
-    try:
-        facts = read_facts(folder / found.file, KEYWORDS, (found.bytes, found.mtime_ns))
-        return as_row(found, facts, register, version=version)
-    except UnusableFileError as error:
-        return Row(found.file, found.bytes, found.mtime_ns, version, fault=error.reason)
+def look_at(folder: Path) -> pd.DataFrame:
+    """Return the catalogue of any folder, without settings or home; nothing is written.
+
+    Pseudonyms are those of this one look. Columns are those of ``update_catalogue``.
+
+    Raises:
+        ArchiveError: The folder is missing.
+    """
+    lists = PatientLists()
+    register = read_register(lists, secrets.token_bytes(site_home.KEY_BYTES))
+    table = Scan(folder, Reading(), register).update(_no_rows(), save=lambda _: None)
+    return table.assign(**_reasons(table, lists, register))
 
 
 def write_catalogue(home: Path, table: pd.DataFrame) -> None:
     """Write the rows durably as ``catalogue.parquet``; ``reason`` is worked out anew each time."""
     buffer = io.BytesIO()
-    table[list(COLUMNS)].to_parquet(buffer, index=False)
+    table[list(COLUMNS)].to_parquet(buffer, index=False, write_page_checksum=True)
     durable.write_bytes(home / FILE, buffer.getvalue())
 
 
@@ -100,21 +98,21 @@ def write_quarantine(home: Path, task: str, refused: pd.DataFrame) -> None:
         durable.write_bytes(path, text.encode("utf-8"))
 
 
-def _known_rows(home: Path, version: str) -> dict[tuple[str, int, int], dict[str, Any]]:
+def _kept_rows(home: Path) -> pd.DataFrame:
+    """Read what was kept; a file that is missing, torn or another version's is no row."""
     path = home / FILE
     if not path.exists():
-        return {}
-    table = pd.read_parquet(path)
-    if tuple(table.columns) != COLUMNS:
-        return {}
-    rows = table[table["version"] == version].to_dict("records")
-    return {(row["file"], row["bytes"], row["mtime_ns"]): row for row in rows}  # type: ignore[misc]
+        return _no_rows()
+    try:
+        table = pd.read_parquet(path, page_checksum_verification=True)
+    except (OSError, ValueError):
+        _LOG.warning("the catalogue is damaged: every file is read again")
+        return _no_rows()
+    return table if tuple(table.columns) == COLUMNS else _no_rows()
 
 
-def _table(known: Iterable[dict[str, Any] | None], fresh: list[dict[str, Any]]) -> pd.DataFrame:
-    rows = [row for row in known if row is not None] + fresh
-    rows.sort(key=lambda row: str(row["file"]))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+def _no_rows() -> pd.DataFrame:
+    return pd.DataFrame(columns=list(COLUMNS))
 
 
 def _reasons(

@@ -167,7 +167,7 @@ class SiteSettings:
     privacy: PrivacyLimits
     approval: Approval = Approval()
     resources: Resources = Resources()
-    reading: Reading = Reading()
+    reading: Reading = field(default_factory=Reading)
     splits: Shares = Shares()
 
 

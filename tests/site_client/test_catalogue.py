@@ -2,13 +2,19 @@
 
 import os
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from fedrad.errors import ArchiveError
-from site_client.catalogue import update_catalogue
+from site_client import scan
+from site_client.archive.facts import read_facts
+from site_client.archive.faults import UnusableFileError
+from site_client.archive.folder import ArchiveFile, list_archive
+from site_client.archive.scan import iter_facts
+from site_client.catalogue import look_at, update_catalogue, write_catalogue
 
 
 def test_broken_files_are_set_aside_by_reason_and_the_rest_goes_on(site: Any) -> None:
@@ -95,3 +101,88 @@ def test_a_deleted_archive_is_an_error_and_not_an_empty_one(site: Any) -> None:
 
 def test_an_empty_archive_has_an_empty_catalogue(site: Any) -> None:
     assert update_catalogue(site.home).empty
+
+
+def test_a_torn_catalogue_is_read_again_from_the_archive(site: Any) -> None:
+    site.image("P1", "1.dcm")
+    before = update_catalogue(site.home)
+    path = site.home / "catalogue.parquet"
+    whole = path.read_bytes()
+    middle = len(whole) // 3
+    damaged = whole[:middle] + bytes([whole[middle] ^ 0xFF]) + whole[middle + 1 :]
+    for content in (whole[: len(whole) // 2], b"", damaged):
+        path.write_bytes(content)
+        pd.testing.assert_frame_equal(update_catalogue(site.home), before)
+        assert len(pd.read_parquet(path)) == 1
+
+
+def test_what_is_no_file_of_the_archive_is_named(site: Any, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    site.add(site.image("P1", "1.dcm"), "../elsewhere/2.dcm")
+    (site.archive / "link.dcm").symlink_to(tmp_path / "elsewhere/2.dcm")
+    assert list(update_catalogue(site.home)["file"]) == ["1.dcm", "link.dcm"]
+    assert site.reasons() == {"link.dcm": "symbolic-link"}
+
+
+def test_a_file_that_changes_after_it_was_listed_waits_for_the_next_look(site: Any) -> None:
+    """Size and time are compared with the listing's before and after the file is read."""
+    site.image("P1", "1.dcm")
+    path = site.archive / "1.dcm"
+    found = list_archive(site.archive).files[0]
+    path.unlink()
+    gone = refused(path, found)
+    os.mkfifo(path)
+    pipe = refused(path, found)
+    path.unlink()
+    site.image("P1", "1.dcm")
+    assert (gone, pipe, refused(path, found)) == ("changing",) * 3
+
+
+def refused(path: Path, found: ArchiveFile) -> str:
+    """Return why a listed file is not read."""
+    with pytest.raises(UnusableFileError) as error:
+        read_facts(path, ("Rows",), (found.bytes, found.mtime_ns))
+    return str(error.value.reason)
+
+
+def test_a_file_that_was_changing_is_looked_at_again(site: Any) -> None:
+    site.image("P1", "1.dcm")
+    table = update_catalogue(site.home)
+    write_catalogue(site.home, table.assign(fault="changing"))
+    assert list(update_catalogue(site.home)["reason"]) == [""]
+
+
+def test_an_interrupted_look_goes_on_where_it_stopped(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reading of the second batch is stopped as Ctrl-C would."""
+    for number in range(4):
+        site.image("P1", f"{number}.dcm")
+    monkeypatch.setattr(scan, "_SAVE_EVERY", 2)
+
+    def stopped(readers: Any, folder: Path, files: Any, keywords: Any) -> Any:
+        if files[0].file == "2.dcm":
+            raise KeyboardInterrupt
+        return iter_facts(readers, folder, files, keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scan, "iter_facts", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            update_catalogue(site.home)
+    assert list(pd.read_parquet(site.home / "catalogue.parquet")["file"]) == ["0.dcm", "1.dcm"]
+    assert len(update_catalogue(site.home)) == 4
+
+
+def test_a_change_of_limits_reads_what_they_refused(site: Any, site_toml: str) -> None:
+    site.image("P1", "1.dcm")
+    site.settings(site_toml + "[reading]\npixels = 100\n")
+    assert list(update_catalogue(site.home)["reason"]) == ["too-large"]
+    site.settings(site_toml)
+    assert list(update_catalogue(site.home)["reason"]) == [""]
+
+
+def test_a_folder_is_looked_at_without_settings(site: Any) -> None:
+    site.image("P1", "1.dcm")
+    (site.archive / "note.txt").write_text("not an image")
+    assert list(look_at(site.archive)["reason"]) == ["", "not-dicom"]
+    assert not (site.home / "catalogue.parquet").exists()

@@ -1,0 +1,59 @@
+"""Read what many files say of themselves, in worker processes and by the chunk.
+
+One request a file would cost more than reading it. When a chunk ends its worker, its files are
+read again one by one, so that the reason is given to the file that earned it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from site_client.archive.facts import Facts
+from site_client.archive.faults import UnusableFileError
+from site_client.archive.folder import ArchiveFile
+from site_client.archive.readers import Answer, Outcome, Readers, Request
+
+CHUNK = 128
+_READ = "site_client.archive.facts:read_chunk"
+
+Told = tuple[ArchiveFile, Facts | UnusableFileError]
+
+
+def iter_facts(
+    readers: Readers, folder: Path, files: Sequence[ArchiveFile], keywords: Sequence[str]
+) -> Iterator[Told]:
+    """Yield what each file says, or why it cannot be used; those that end a worker come last.
+
+    Raises:
+        RunError: Worker processes cannot be started.
+    """
+    chunks = [files[at : at + CHUNK] for at in range(0, len(files), CHUNK)]
+    suspects: list[ArchiveFile] = []
+    asked = (_request(folder, chunk, keywords) for chunk in chunks)
+    for chunk, outcome in zip(chunks, readers.each(asked), strict=True):
+        if isinstance(outcome, Answer):
+            yield from zip(chunk, map(_facts, outcome.result), strict=True)
+        else:
+            suspects += chunk
+    asked = (_request(folder, [file], keywords) for file in suspects)
+    for file, outcome in zip(suspects, readers.each(asked), strict=True):
+        yield file, _single(outcome)
+
+
+def _request(folder: Path, files: Sequence[ArchiveFile], keywords: Sequence[str]) -> Request:
+    listed = [(found.file, found.bytes, found.mtime_ns) for found in files]
+    arguments = {"folder": str(folder), "files": listed, "keywords": list(keywords)}
+    return Request(_READ, arguments, files=len(files))
+
+
+def _single(outcome: Outcome) -> Facts | UnusableFileError:
+    return outcome if isinstance(outcome, UnusableFileError) else _facts(outcome.result[0])
+
+
+def _facts(told: list[Any]) -> Facts | UnusableFileError:
+    if len(told) == 2:
+        return UnusableFileError(str(told[0]), str(told[1]))
+    values, references, fault = told
+    return Facts(values, references, fault)

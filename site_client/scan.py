@@ -1,0 +1,99 @@
+"""Bring the rows of a catalogue up to date with a folder: only what changed is read.
+
+A row stays while its file's path, size and time of change do, and everything else that its
+meaning depends on. What was read so far is saved from time to time and when the work is
+interrupted, so that the next call goes on there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from site_client.archive.facts import Facts
+from site_client.archive.faults import UnusableFileError
+from site_client.archive.folder import ArchiveFile, Listing, list_archive
+from site_client.archive.readers import Readers
+from site_client.archive.scan import iter_facts
+from site_client.limits import Reading
+from site_client.patients import Register, register_version
+from site_client.rows import COLUMNS, KEYWORDS, Row, as_row
+
+_VERSION = "4"  # raise when a row's meaning changes: every file is then read again
+_SAVE_EVERY = 50_000  # files
+_PASSING = ("changing", "not-readable")  # faults that may be gone at the next look
+_PLACE = ["file", "bytes", "mtime_ns"]
+
+
+class Scan:
+    """One folder, the limits of reading it, and who is who in it."""
+
+    def __init__(self, folder: Path, limits: Reading, register: Register) -> None:
+        self._folder, self._limits, self._register = folder, limits, register
+        caps = sorted(dataclasses.asdict(dataclasses.replace(limits, workers=1)).items())
+        self._version = (
+            f"{_VERSION}-{register_version(register)}-{register.names.of('caps', repr(caps))}"
+        )
+
+    def update(self, before: pd.DataFrame, save: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
+        """Return one row for each file of the folder, sorted by path.
+
+        Args:
+            before: Rows of an earlier call; those that still hold are not read again.
+            save: Called with all rows known so far, in the middle of long work.
+
+        Raises:
+            ArchiveError: The folder is missing.
+            RunError: No process can be started to read files in.
+        """
+        listing = list_archive(self._folder)
+        kept, fresh = self._sort_out(before, listing.files)
+        rows: list[Row] = []
+        try:
+            with Readers(self._limits) as readers:
+                for at in range(0, len(fresh), _SAVE_EVERY):
+                    if at:
+                        save(_sorted(kept, rows))
+                    batch = fresh[at : at + _SAVE_EVERY]
+                    told = iter_facts(readers, self._folder, batch, KEYWORDS)
+                    rows += (self._row(file, facts) for file, facts in told)
+        except BaseException:
+            save(_sorted(kept, rows))
+            raise
+        return _sorted(kept, rows + self._refused(listing))
+
+    def _sort_out(
+        self, before: pd.DataFrame, files: Sequence[ArchiveFile]
+    ) -> tuple[pd.DataFrame, list[ArchiveFile]]:
+        listed = pd.DataFrame([dataclasses.astuple(file) for file in files], columns=_PLACE)
+        valid = before[(before["version"] == self._version) & ~before["fault"].isin(_PASSING)]
+        if listed.empty or valid.empty:
+            return before.iloc[:0], list(files)
+        known = pd.MultiIndex.from_frame(valid[_PLACE])
+        wanted = pd.MultiIndex.from_frame(listed)
+        fresh = ~wanted.isin(known)
+        return valid[known.isin(wanted)], [
+            file for file, new in zip(files, fresh, strict=True) if new
+        ]
+
+    def _row(self, file: ArchiveFile, facts: Facts | UnusableFileError) -> Row:
+        if isinstance(facts, UnusableFileError):
+            return Row(file.file, file.bytes, file.mtime_ns, self._version, fault=facts.reason)
+        return as_row(file, facts, self._register, version=self._version)
+
+    def _refused(self, listing: Listing) -> list[Row]:
+        return [Row(name, 0, 0, self._version, fault=reason) for name, reason in listing.refused]
+
+
+def _sorted(kept: pd.DataFrame, rows: Iterable[Row]) -> pd.DataFrame:
+    fresh = pd.DataFrame([_values(row) for row in rows], columns=list(COLUMNS))
+    tables = [table for table in (kept, fresh) if len(table)] or [fresh]
+    return pd.concat(tables).sort_values("file", ignore_index=True)
+
+
+def _values(row: Row) -> tuple[Any, ...]:
+    return tuple(getattr(row, column) for column in COLUMNS)
