@@ -89,8 +89,9 @@ class Evidence:
     def balance(self) -> str:
         """Say what is kept of the skill, and how it stands beside training alone."""
         gain = fmean(self.gain)
-        side = "above" if gain >= 0 else "below"
-        return f"keeps {100 * fmean(self.kept):.0f} % of the skill, {abs(gain):.3f} {side} alone"
+        beside = f"{abs(gain):.3f} {'above' if gain > 0 else 'below'}"
+        place = beside if abs(gain) >= 0.0005 else "level with"
+        return f"keeps {100 * fmean(self.kept):.0f} % of the skill, {place} alone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ def private(*settings: str) -> Task:
     return tiny_task("privacy.delta=1e-5", *settings)
 
 
-def test_json_is_one_object_that_agrees_with_the_functions(
+def test_json_is_one_object_that_agrees_with_the_functions_and_nothing_is_charged(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = limited(home, private())
@@ -78,6 +78,8 @@ def test_json_is_one_object_that_agrees_with_the_functions(
     allowance = read_allowance(home, settings, task, agreed=cohort.agreed)
     assert found["allowance"] == json.loads(json.dumps(asdict(allowance) | {"enough": True}))
     assert "clipped and noised local steps" in found["effort"]["what"]
+    assert not (home / FILE).exists() or not (home / FILE).read_bytes()
+    assert not [file for file in (home / "state").rglob("*") if file.is_file()]
 
 
 def test_patients_are_agreed_numbers_never_exact_ones(home: Path) -> None:
@@ -163,11 +165,3 @@ def test_a_damaged_ledger_ends_with_five(home: Path, capsys: pytest.CaptureFixtu
     (home / FILE).write_text('{"seq": 1}\n')
     assert run("--home", str(home), "--task", str(path)) == 5
     assert "damaged" in capsys.readouterr().err
-
-
-def test_no_ledger_and_no_state_is_written(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = limited(home, private())
-    assert run("--home", str(home), "--task", str(path)) == 0
-    assert capsys.readouterr().out
-    assert not (home / FILE).exists() or not (home / FILE).read_bytes()
-    assert not [file for file in (home / "state").rglob("*") if file.is_file()]
