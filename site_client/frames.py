@@ -1,4 +1,4 @@
-"""The frames of a multi-frame CT or MR object, each as a header of its own.
+"""The frames of a multi-frame object (CT, MR, segmentation), each as a header of its own.
 
 An enhanced object keeps what all frames share in one place and what differs in another
 (PS3.3 C.7.6.16). Here both are laid over the object's own attributes, so that one set of rules
@@ -32,6 +32,8 @@ _OF_FRAME = {
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PlanePositionSequence": ("ImagePositionPatient",),
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    "SegmentIdentificationSequence": ("ReferencedSegmentNumber",),
+    "DerivationImageSequence": ("SourceImageSequence",),
 }  # functional group macro -> what is taken from it
 
 
