@@ -13,6 +13,7 @@ import ctypes
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 import urllib.error
@@ -27,11 +28,24 @@ TITLE, OWN_TITLE, OWN_PORT = "ORTHANC", "FEDRAD", 11113
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET, see unshare(2)
 _START_S = 30.0
+STORESCU = "/usr/bin/storescu"  # dcmtk's; pynetdicom installs another one of that name
+_DCMQRSCP = f"""NetworkTCPPort = {DICOM_PORT}
+MaxPDUSize = 16384
+MaxAssociations = 16
+HostTable BEGIN
+own = ({OWN_TITLE}, {HOST}, {OWN_PORT})
+HostTable END
+VendorTable BEGIN
+VendorTable END
+AETable BEGIN
+{TITLE} {{folder}}/db RW (200, 1024mb) own
+AETable END
+"""
 
 
 def missing_parts() -> list[str]:
     """Return what this machine lacks to run a PACS here; empty if nothing."""
-    programs = ("Orthanc", "dcmqrscp", "storescu", "ip")
+    programs = ("Orthanc", "dcmqrscp", STORESCU, "ip")
     found = [name for name in programs if shutil.which(name) is None]
     found += [] if PLUGIN.exists() else [PLUGIN.name]
     return found + ([] if os.geteuid() == 0 else ["root, for a network namespace"])
@@ -80,6 +94,29 @@ def orthanc(folder: Path, **settings: Any) -> Iterator[Program]:
         log.close()
 
 
+@contextlib.contextmanager
+def dcmqrscp(folder: Path) -> Iterator[Program]:
+    """Run dcmtk's archive on ``folder``, at the port and for the title of Orthanc."""
+    (folder / "db").mkdir(parents=True, exist_ok=True)
+    file = folder / "dcmqrscp.cfg"
+    file.write_text(_DCMQRSCP.format(folder=folder))
+    with (folder / "log").open("wb") as log:
+        program = Program(
+            subprocess.Popen(["dcmqrscp", "-dhl", "-c", str(file)], stdout=log, stderr=log)
+        )
+        try:
+            _wait_for_port(program, DICOM_PORT)
+            yield program
+        finally:
+            program.kill()
+
+
+def send(files: list[Path]) -> None:
+    """Store DICOM files in a running archive by C-STORE."""
+    line = [STORESCU, "-aet", OWN_TITLE, "-aec", TITLE, "-R", HOST, str(DICOM_PORT)]
+    subprocess.run([*line, *map(str, files)], check=True, timeout=_START_S)
+
+
 def fill(files: list[bytes]) -> None:
     """Store DICOM files in a running Orthanc."""
     for content in files:
@@ -112,3 +149,12 @@ def _wait_for_orthanc(program: Program, folder: Path) -> None:
             return
         time.sleep(0.02)
     raise RuntimeError(f"Orthanc did not start: {(folder / 'log').read_text()[-2000:]}")
+
+
+def _wait_for_port(program: Program, port: int) -> None:
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end and program.process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1.0):
+            return
+        time.sleep(0.02)
+    raise RuntimeError("the archive did not start")

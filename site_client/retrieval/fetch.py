@@ -100,6 +100,12 @@ def open_pacs(archive: Archive) -> Pacs:
         from site_client.archive.dicomweb import DicomWebPacs
 
         return DicomWebPacs(archive.dicomweb)
+    if archive.dimse is not None and archive.query is not None:
+        from site_client.archive.dimse import DimsePacs
+        from site_client.archive.dimse_move import MovePacs
+
+        kind = MovePacs if archive.dimse.move else DimsePacs
+        return kind(archive.dimse, archive.query.modality)
     raise SettingsError("[archive]", ("no PACS is named",))
 
 

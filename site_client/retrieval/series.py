@@ -14,12 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from site_client.archive.inbox import Inbox, TooLargeError
-from site_client.archive.pacs import Pacs, PacsError, PacsRefusedError, Series, is_uid
+from site_client.archive.pacs import (
+    Pacs,
+    PacsError,
+    PacsRefusedError,
+    PacsUnreachableError,
+    Series,
+    is_uid,
+)
 from site_client.retrieval.patience import Patience
 from site_client.retrieval.progress import Progress
 from site_client.retrieval.store import INSTANCE, SERIES, Settled, Store
 
 TOO_LARGE = "too-large"
+NOTHING_SENT = (
+    "it answers without an error and sends nothing; are the images offline, or may this site "
+    "not retrieve them?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ class SeriesRetrieval:
         if not self.outcome.held_before and not refused:
             self._all_at_once()
         if not self._has_all(refused):
-            self._one_by_one(refused)
+            self._what_is_missing(refused)
         return self.outcome
 
     @property
@@ -84,7 +95,7 @@ class SeriesRetrieval:
         return self.store.names.of(SERIES, self.series.uid)
 
     def _all_at_once(self) -> None:
-        """Ask for the whole series once; what fails is left to be asked for one by one."""
+        """Ask for the whole series once; what fails is left to be asked for by instance."""
         self.patience.may_go_on()
         try:
             with _Inbox(self) as inbox:
@@ -103,20 +114,51 @@ class SeriesRetrieval:
         self._finish(refused)
         return True
 
-    def _one_by_one(self, refused: dict[str, str]) -> None:
+    def _what_is_missing(self, refused: dict[str, str]) -> None:
+        """Ask for the listed instances that are not here: together, then one by one."""
         listed = self.patience.ask(lambda: self.pacs.list_instances(self.series))
         names = {self.store.names.of(INSTANCE, uid): uid for uid in listed if is_uid(uid)}
-        wanted = names.keys() - self.store.held(self._name) - refused.keys()
-        for name in sorted(wanted):
+        self._together(names, refused)
+        for name in self._missing(names, refused):
             reason = self._one(names[name])
             if reason:
                 refused[name] = reason
-        self.outcome.missing = len(names.keys() - self.store.held(self._name) - refused.keys())
+        self.outcome.missing = len(self._missing(names, refused))
         if not self.outcome.missing and (self.store.held(self._name) or refused):
             self._finish(refused)
         elif not self.outcome.missing:
-            self._say("answers without an error and sends nothing")
+            self._say(NOTHING_SENT)
             self.outcome.missing = max(1, self.series.instances)
+
+    def _missing(self, names: dict[str, str], refused: dict[str, str]) -> list[str]:
+        return sorted(names.keys() - self.store.held(self._name) - refused.keys())
+
+    def _together(self, names: dict[str, str], refused: dict[str, str]) -> None:
+        """Ask for all that is missing in one request, as long as that brings something."""
+        failures = 0
+        while len(missing := self._missing(names, refused)) > 1:
+            self.patience.may_go_on()
+            error = self._try_together([names[name] for name in missing])
+            brought = len(self._missing(names, refused)) < len(missing)
+            failures = 0 if brought else failures + 1
+            if failures and (error is None or failures >= self.patience.attempts):
+                if isinstance(error, PacsUnreachableError):
+                    raise error
+                return
+            if error is not None:
+                self.patience.wait(max(1, failures))
+
+    def _try_together(self, uids: list[str]) -> PacsError | None:
+        try:
+            with _Inbox(self) as inbox:
+                self.pacs.fetch_instances(self.series, uids, inbox.inbox)
+        except PacsRefusedError:
+            raise
+        except PacsError as error:
+            return error
+        except TooLargeError:
+            pass
+        return None
 
     def _one(self, uid: str) -> str:
         """Ask for one instance; return why it is refused for good, or nothing."""
@@ -138,7 +180,7 @@ class SeriesRetrieval:
                 raise
             self._say(str(error))
         if not settled.kept and not settled.refused:
-            self._say("answers without an error and sends nothing")
+            self._say(NOTHING_SENT)
         return next(iter(settled.refused), "")
 
     def _finish(self, refused: dict[str, str]) -> None:

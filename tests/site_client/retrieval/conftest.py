@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,18 @@ import pytest
 import real_pacs
 from pydicom.dataset import FileDataset
 
-from site_client.archive_settings import Archive, DicomWeb, Query
+from site_client.archive_settings import Archive, DicomWeb, Dimse, Query
 from site_client.home import make_home
 from site_client.retrieval.fetch import Report, fetch
 
 WEB = DicomWeb(url=f"http://{real_pacs.HOST}:{real_pacs.WEB_PORT}/dicom-web")
+DIMSE = Dimse(
+    host=real_pacs.HOST,
+    port=real_pacs.DICOM_PORT,
+    ae_title=real_pacs.TITLE,
+    own_ae_title=real_pacs.OWN_TITLE,
+)
+MOVING = {"move": True, "listen_address": real_pacs.HOST, "listen_port": real_pacs.OWN_PORT}
 JANUARY = Query(modality=("CT",), first_date="2024-01-01", last_date="2024-01-31")
 
 
@@ -56,6 +63,13 @@ class FetchingSite:
         plain: dict[str, Any] = {"keep_free_gib": 0.0, "path": self.home / "store"} | changes
         return Archive(kind="dicomweb", dicomweb=table, query=query, **plain)
 
+    def dimse(self, query: Query = JANUARY, table: Dimse = DIMSE, **changes: Any) -> Archive:
+        plain: dict[str, Any] = {"keep_free_gib": 0.0, "path": self.home / "store"} | changes
+        return Archive(kind="dimse", dimse=table, query=query, **plain)
+
+    def moving(self, **changes: Any) -> Archive:
+        return self.dimse(table=replace(DIMSE, **MOVING), **changes)
+
     def stored(self) -> list[Path]:
         return sorted((self.home / "store").rglob("*.dcm"))
 
@@ -86,10 +100,10 @@ def orthanc(network: None, tmp_path: Path) -> Iterator[real_pacs.Program]:
 
 @pytest.fixture
 def make_series(write_series: Callable[..., list[FileDataset]]) -> Callable[..., list[bytes]]:
-    """Make the encoded slices of one CT series, eight rows and columns each."""
+    """Make the encoded slices of one CT series."""
 
-    def make(patient: str, slices: int = 3, **elements: Any) -> list[bytes]:
-        voxels = np.arange(slices * 64, dtype=np.int16).reshape(slices, 8, 8)
+    def make(patient: str, slices: int = 3, size: int = 8, **elements: Any) -> list[bytes]:
+        voxels = np.arange(slices * size**2).astype(np.int16).reshape(slices, size, size)
         defaults = {"StudyDate": "20240110", "StudyDescription": "CT THORAX"}
         return [encoded(one) for one in write_series(patient, voxels, **(defaults | elements))]
 
