@@ -86,6 +86,21 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
 
 
 @app.command()
+def freeze(
+    home: Home,
+    task_path: Annotated[Path, typer.Option("--task", help="A study's task.toml.")],
+    as_json: AsJson = False,
+) -> None:
+    """Seal a study's cohort: what comes later enters monitoring windows only."""
+    from fedrad.clock import SystemClock
+    from site_client.freeze import as_table, as_text
+    from site_client.freeze import freeze as seal_cohort
+
+    seal, before = seal_cohort(home, task_path, SystemClock())
+    emit(as_json, as_table(seal, before=before), as_text(seal, before=before))
+
+
+@app.command()
 def touched(
     home: Home,
     patient: Annotated[

@@ -19,13 +19,15 @@ from fedrad.errors import DamagedStateError
 from fedrad.task import Task, task_hash
 from site_client import home as site_home
 from site_client.catalogue import update_catalogue, write_quarantine
-from site_client.cohort import assemble
+from site_client.cohort import Cohort, assemble
 from site_client.deidentify.pseudonyms import pseudonyms
+from site_client.frozen import Frozen, Place, joined, later, load_frozen
 from site_client.gate import admit
 from site_client.identities import count_unusable, refuse_many_unusable
 from site_client.patients import Split
-from site_client.preparation import PatientFiles, Preparation
+from site_client.preparation import PatientFiles
 from site_client.rosters import InUse, Roster, names_of, relative
+from site_client.seal import read_seal
 from site_client.settings import read_site
 
 _MEMORY_SHARE = 0.25  # of [resources] memory_gib, for arrays that stay in memory
@@ -120,25 +122,47 @@ def load_split(home: Path, task: Task, split: Split) -> PatientDataset:
         SettingsError: ``site.toml`` or the recipe's constants cannot be used.
     """
     settings = read_site(home)
-    names = pseudonyms(site_home.split_key(home))
     catalogue = update_catalogue(home)
     if task.privacy.enabled:
         refuse_many_unusable(count_unusable(catalogue, settings.patients.max_studies))
-    admitted = admit(catalogue, task)
-    cohort = assemble(admitted, task, split=split, settings=settings, names=names)
-    write_quarantine(home, task.task.name, cohort.refused)
-    preparation = Preparation(home, settings.archive.path, task, catalogue, names=names)
-    files = preparation.patients(cohort)
-    preparation.finish(f"{task.task.name} {split}")
-    roster = Roster(task_hash(task), split, names_of(catalogue, files))
-    InUse(roster, _arrays(home, files)).keep(home)
+    loaded = _loaded(Place(home, settings, task, catalogue), split)
+    roster = Roster(task_hash(task), split, names_of(catalogue, loaded.files))
+    InUse(roster, _arrays(home, loaded.files)).keep(home)
     return PatientDataset(
         split,
-        files,
-        labels=cohort.labels,
-        notes=Notes(cohort.warnings, roster.digest),
+        loaded.files,
+        labels=loaded.labels,
+        notes=Notes(loaded.warnings, roster.digest),
         memory_bytes=int(settings.resources.memory_gib * _MEMORY_SHARE * 2**30),
     )
+
+
+def _loaded(place: Place, split: Split) -> Frozen:
+    """Return the split as sealed, with what came later where that counts; else as it is now."""
+    seal = read_seal(place.home, task_hash(place.task))
+    if seal is None:
+        return _prepared(place, _cohort(place, split), split)
+    frozen = load_frozen(place, seal, split)
+    if split != "window":
+        return frozen
+    more = later(_cohort(place, split), seal, cap=place.task.data.max_images_per_patient)
+    came = _prepared(place, more, split)
+    return joined(frozen, came)
+
+
+def _cohort(place: Place, split: Split) -> Cohort:
+    names = pseudonyms(site_home.split_key(place.home))
+    admitted = admit(place.catalogue, place.task)
+    cohort = assemble(admitted, place.task, split=split, settings=place.settings, names=names)
+    write_quarantine(place.home, place.task.task.name, cohort.refused)
+    return cohort
+
+
+def _prepared(place: Place, cohort: Cohort, split: Split) -> Frozen:
+    preparation = place.preparation()
+    files = preparation.patients(cohort)
+    preparation.finish(f"{place.task.task.name} {split}")
+    return Frozen(files, cohort.labels, cohort.warnings)
 
 
 def _arrays(home: Path, files: dict[str, PatientFiles]) -> dict[str, tuple[str, ...]]:

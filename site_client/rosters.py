@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,12 +122,20 @@ def iter_in_use(home: Path) -> Iterator[InUse]:
 
 def known_by(rosters: Iterable[Roster]) -> dict[str, frozenset[str]]:
     """Return which patients each name of the rosters belongs to."""
-    found: dict[str, set[str]] = defaultdict(set)
+    found: dict[str, frozenset[str]] = defaultdict(frozenset)
     for roster in rosters:
-        for patient, names in roster.patients.items():
-            for name in names:
-                found[name].add(patient)
-    return {name: frozenset(patients) for name, patients in found.items()}
+        for name, patients in known_by_names(roster.patients).items():
+            found[name] |= patients
+    return found
+
+
+def known_by_names(patients: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
+    """Return which patients each name belongs to, from what each patient is known by."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for patient, names in patients.items():
+        for name in names:
+            found[name].add(patient)
+    return {name: frozenset(owners) for name, owners in found.items()}
 
 
 def relative(home: Path, arrays: Iterable[Path]) -> tuple[str, ...]:
@@ -150,9 +158,9 @@ def forget(home: Path, keep: frozenset[str]) -> None:
             _place(home, found.roster.task_hash, found.roster.split).unlink(missing_ok=True)
 
 
-def unused_arrays(home: Path, also_used: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the arrays of the cache that no record and nothing else names."""
-    used = set(also_used)
+def unused_arrays(home: Path) -> tuple[str, ...]:
+    """Return the arrays of the cache that no record names."""
+    used: set[str] = set()
     for found in iter_in_use(home):
         used.update(*found.arrays.values())
     there = relative(home, sorted((home / CACHE).glob("*/*.npy")))

@@ -25,6 +25,7 @@ from site_client import home as site_home
 from site_client.catalogue import FILE as CATALOGUE
 from site_client.patient_lists import Known, Lists, known_patients, read_lists
 from site_client.patients import read_register
+from site_client.seal import sealed_tasks
 from site_client.settings import SiteSettings
 
 WITHDRAWN = Path("state", "withdrawn.json")
@@ -73,16 +74,15 @@ def apply_lists(home: Path, settings: SiteSettings, clock: Clock) -> Changes:
     return Changes(left, returned)
 
 
-def evict(home: Path, tasks: Iterable[str], also_used: Iterable[str] = ()) -> int:
+def evict(home: Path, tasks: Iterable[str]) -> int:
     """Delete cached arrays that nothing uses any more; return how many.
 
     Args:
         home: The site's folder.
-        tasks: Hashes of the tasks that the site still works for.
-        also_used: Arrays to keep besides theirs.
+        tasks: Hashes of the tasks that the site works for; those with a sealed cohort stay.
     """
-    rosters.forget(home, frozenset(tasks))
-    return rosters.delete_arrays(home, rosters.unused_arrays(home, also_used))
+    rosters.forget(home, sealed_tasks(home).union(tasks))
+    return rosters.delete_arrays(home, rosters.unused_arrays(home))
 
 
 def read_withdrawn(home: Path) -> Withdrawn:
