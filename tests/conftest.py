@@ -63,6 +63,12 @@ def pneumonia() -> Path:
 
 
 @pytest.fixture(scope="session")
+def dicom_files() -> Path:
+    """Return 286 published DICOM files of many makers, some of them broken."""
+    return real_data("dicom") / "files"
+
+
+@pytest.fixture(scope="session")
 def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write four phantom hospitals' archives, once a session; read-only."""
     from tiny_study import write_hospitals

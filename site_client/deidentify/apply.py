@@ -48,26 +48,39 @@ def deidentified(
         DeidentificationMethod and its codes (PS3.15 E.3; PS3.3 C.7.1.1) and
         LongitudinalTemporalInformationModified.
     """
-    walk = _Walk(names, profile, names.days_back(patient))
+    walk = _Walk(profile, uid=names.uid, days=names.days_back(patient))
     clean = walk.cleaned(instance, DEEPEST)
     _name_segments(clean)
-    _identify(clean, instance, patient)
+    _keep_age(clean, instance)
+    clean.SpecificCharacterSet = "ISO_IR 192"
+    clean.PatientID, clean.PatientName = patient, ""
     _mark(clean, profile)
-    clean.file_meta = _meta(clean)  # type: ignore[attr-defined]
+    clean.file_meta = _meta(clean)
+    return clean
+
+
+def allowed(instance: Dataset, profile: Profile) -> Dataset:
+    """Return what ``deidentified`` would read of ``instance``: UIDs and dates as they are.
+
+    For a process that must not know the site's key; what it gives back is cleaned again by
+    one that does.
+    """
+    clean = _Walk(profile, uid=str, days=0).cleaned(instance, DEEPEST)
+    _keep_age(clean, instance)
     return clean
 
 
 class _Walk:
     """One pass through one object and its sequences."""
 
-    def __init__(self, names: Pseudonyms, profile: Profile, days: int) -> None:
-        self._names, self._profile, self._days = names, profile, days
+    def __init__(self, profile: Profile, *, uid: Callable[[str], str], days: int) -> None:
+        self._profile = profile
         self._by_table: dict[str, Callable[[list[Any], Rule, str], list[Any]]] = {
             "numbers": lambda found, _, vr: _whole([values.number(v, vr) for v in found]),
             "terms": lambda found, rule, _: [values.word(v, rule.values) for v in found],
-            "identifiers": lambda found, _, __: [self._names.uid(str(v)) for v in found],
+            "identifiers": lambda found, _, __: [uid(str(v)) for v in found],
             "classes": lambda found, _, __: _whole([values.registered(v) for v in found]),
-            "dates": lambda found, _, __: _whole([values.earlier(v, self._days) for v in found]),
+            "dates": lambda found, _, __: _whole([values.earlier(v, days) for v in found]),
             "makers": lambda found, _, __: [values.maker(v, profile.makers) for v in found[:1]],
             "constants": lambda _, rule, __: [rule.constant],
             "emptied": lambda _, __, ___: [],
@@ -122,10 +135,7 @@ def _said(value: Any) -> bool:
     return value is not None and value != ""
 
 
-def _identify(clean: Dataset, instance: Dataset, patient: str) -> None:
-    clean.SpecificCharacterSet = "ISO_IR 192"
-    clean.PatientID = patient
-    clean.PatientName = ""
+def _keep_age(clean: Dataset, instance: Dataset) -> None:
     if "PatientAge" in instance:
         clean.PatientAge = values.age(instance.PatientAge) or ""
 

@@ -16,15 +16,15 @@ from typing import Any
 
 from pydicom.datadict import dictionary_has_tag
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import CONCEPTS
 from pydicom.tag import Tag
-from pydicom.uid import UID_dictionary
+from pydicom.uid import UID
 from pydicom.valuerep import DSfloat, format_number_as_ds
 
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DATE = re.compile(r"\d{8}")
 _AGE = re.compile(r"\d{3}[DWMY]")
 _LONGEST_DECIMAL = 16  # bytes of a DS (PS3.5 6.2)
+_LONGEST_MEANING = 64  # characters of an LO
 _WHOLE = 2**31
 OLDEST = 89  # years; 45 CFR 164.514(b)(2)(i)(C): one category of age 90 or older
 _OLDER = "090Y"
@@ -66,8 +66,8 @@ def word(value: Any, allowed: frozenset[str]) -> str:
 
 def registered(value: Any) -> str | None:
     """Return a UID that the standard registers."""
-    text = str(value).strip(" \0")
-    return text if text in UID_dictionary else None
+    text = UID(str(value).strip(" \0"))
+    return str(text) if text.type else None  # only the dictionary's UIDs have a type
 
 
 def earlier(value: Any, days: int) -> str | None:
@@ -112,13 +112,15 @@ def code(item: Dataset) -> Dataset | None:
 @lru_cache(maxsize=1)
 def _meanings() -> dict[tuple[str, str], str]:
     """All codes of the context groups of PS3.16 that pydicom carries, SRT names included."""
+    from pydicom.sr._concepts_dict import concepts  # 1 MB of text
     from pydicom.sr._snomed_dict import mapping
 
+    named: dict[str, dict[str, dict[str, tuple[str, list[int]]]]] = {**concepts}  # type: ignore[dict-item]
     found = {
-        (scheme, value): meaning[:64]
-        for scheme, concepts in CONCEPTS.items()
-        for versions in concepts.values()
-        for value, (meaning, _) in versions.items()
+        (scheme, value): meaning[:_LONGEST_MEANING]
+        for scheme, keywords in named.items()
+        for values in keywords.values()
+        for value, (meaning, _) in values.items()
     }
     for old, new in mapping["SRT"].items():
         if ("SCT", new) in found:
