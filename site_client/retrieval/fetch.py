@@ -36,6 +36,7 @@ from site_client.retrieval.store import SERIES, STUDY, Store
 LOCK = Path("state") / "fetch.lock"
 _FRUITLESS = 5  # series in a row without one image: more would only burden the PACS
 Say = Callable[[str], None]
+Retrieved = tuple[Outcome, FedradError | None]
 
 
 @dataclass(slots=True)
@@ -193,21 +194,25 @@ class _Fetch:
                 workers.shutdown(cancel_futures=True)
                 raise
 
-    def _collect(self, futures: list[Future[Outcome]]) -> None:
+    def _collect(self, futures: list[Future[Retrieved]]) -> None:
         said_s = self._clock.monotonic_s()
         for future in as_completed(futures):
-            self._count(future.result())
+            outcome, error = future.result()
+            self._count(outcome)
+            if error is not None:
+                raise error
             if self._clock.monotonic_s() - said_s > 5:
                 said_s = self._clock.monotonic_s()
                 self._say(_line(self.report))
 
-    def _one(self, series: Series) -> Outcome:
+    def _one(self, series: Series) -> Retrieved:
+        """Retrieve one series; what came before an error is counted too."""
         name = self._store.names.of(SERIES, series.uid)
         held = len(self._store.held(name))
         if self._progress.is_finished(name, promised=series.instances, held=held):
-            return Outcome(held_before=held)
+            return Outcome(held_before=held), None
         with self._connection() as pacs:
-            return SeriesRetrieval(
+            retrieval = SeriesRetrieval(
                 pacs=pacs,
                 series=series,
                 store=self._store,
@@ -215,7 +220,12 @@ class _Fetch:
                 patience=self._patience,
                 limits=_limits(self._archive),
                 incoming=self._incoming,
-            ).run()
+            )
+            try:
+                return retrieval.run(), None
+            except FedradError as error:
+                retrieval.outcome.missing = max(1, series.instances)
+                return retrieval.outcome, error
 
     def _count(self, outcome: Outcome) -> None:
         report = self.report
