@@ -121,6 +121,23 @@ def touched(
 
 
 @app.command()
+def deidentify(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder of DICOM files.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Where the copies go.")],
+    home: Home,
+    as_json: AsJson = False,
+) -> None:
+    """Write de-identified copies of DICOM files for people, and say what was refused.
+
+    A file that cannot be used stops nothing; called again, it goes on where it stopped.
+    """
+    from site_client.export import as_table, as_text, export
+
+    found = export(source, target, home)
+    emit(as_json, as_table(found), as_text(found))
+
+
+@app.command()
 def fetch(home: Home, as_json: AsJson = False) -> None:
     """Bring what site.toml asks of the PACS into the store; again brings only the rest.
 
@@ -139,21 +156,14 @@ def fetch(home: Home, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
-def deidentify(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder of DICOM files.")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="Where the copies go.")],
-    home: Home,
-    as_json: AsJson = False,
-) -> None:
-    """Write de-identified copies of DICOM files for people, and say what was refused.
+@app.command(name="pacs-request")
+def pacs_request(home: Home, as_json: AsJson = False) -> None:
+    """Print the form that a PACS's administrator needs to let this site in."""
+    from site_client.retrieval.request_form import as_text, request_form
+    from site_client.settings import read_site
 
-    A file that cannot be used stops nothing; called again, it goes on where it stopped.
-    """
-    from site_client.export import as_table, as_text, export
-
-    found = export(source, target, home)
-    emit(as_json, as_table(found), as_text(found))
+    form = request_form(read_site(home))
+    emit(as_json, form, as_text(form))
 
 
 ledger = typer.Typer(help="Mend a ledger that lost lines.", rich_markup_mode=None)

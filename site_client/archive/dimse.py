@@ -27,11 +27,9 @@ from site_client.archive.pacs import (
     Study,
     is_uid,
 )
-from site_client.archive.storage_classes import storage_contexts, unknown_modalities
+from site_client.archive.storage_classes import FIND, GET, storage_contexts, unknown_modalities
 from site_client.archive_settings import Dimse
 
-FIND = "1.2.840.10008.5.1.4.1.2.2.1"  # Study Root, PS3.4 table C.6.2-1
-GET = "1.2.840.10008.5.1.4.1.2.2.3"
 _STUDY_KEYS = ("StudyInstanceUID", "StudyDescription", "NumberOfStudyRelatedInstances")
 _SERIES_KEYS = (
     "SeriesInstanceUID", "Modality", "SeriesDescription", "NumberOfSeriesRelatedInstances",

@@ -24,9 +24,9 @@ from fedrad.errors import SettingsError
 from site_client.archive.arrivals import Arrivals
 from site_client.archive.dimse import DimsePacs
 from site_client.archive.pacs import PacsUnreachableError
+from site_client.archive.storage_classes import MOVE
 from site_client.archive_settings import Dimse
 
-MOVE = "1.2.840.10008.5.1.4.1.2.2.2"  # Study Root, PS3.4 table C.6.2-1
 _NOT_NOW = 0xA700  # nothing was asked for, PS3.4 table B.2-1
 
 

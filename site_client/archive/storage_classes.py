@@ -1,4 +1,4 @@
-"""Which SOP classes and transfer syntaxes a site is ready to receive by DIMSE.
+"""Which SOP classes and transfer syntaxes a site asks with and is ready to receive by DIMSE.
 
 Per modality the storage classes of PS3.4 annex B that hold its images; per class one
 presentation context for each transfer syntax, so that a PACS can send an object as it keeps
@@ -10,6 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+# Query/Retrieve, Study Root (PS3.4 table C.6.2-1)
+FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
+GET = "1.2.840.10008.5.1.4.1.2.2.3"
 MOST_CONTEXTS = 126  # of storage; two are left for questions
 _ROOT = "1.2.840.10008.5.1.4.1.1"
 _BY_MODALITY = {
