@@ -90,8 +90,11 @@ def unusable(table: pd.DataFrame, max_studies: int) -> pd.Series[str]:
 
 
 def count_unusable(table: pd.DataFrame, max_studies: int) -> Unusable:
-    """Count the studies of a catalogue of which any file belongs to nobody; see ``unusable``."""
-    read = table[table["identity"] != ""]
+    """Count the studies of a catalogue of which any file belongs to nobody; see ``unusable``.
+
+    A file with a fault of its own does not count: where it was cut off, no ID is missing.
+    """
+    read = table[(table["identity"] != "") & (table["fault"] == "")]
     study = read["study"].mask(read["study"] == "", read["file"])
     wrong = unusable(table, max_studies).loc[read.index] != ""
     return Unusable(int(study[wrong].nunique()), int(study.nunique()))

@@ -123,3 +123,12 @@ def test_a_twentieth_of_nobodies_is_borne(site: Any, make_task: Any) -> None:
     found = count_unusable(update_catalogue(site.home), 200)
     assert (found.studies, found.of) == (1, 20)
     refuse_many_unusable(found)
+
+
+def test_a_file_that_was_cut_off_is_no_study_of_nobody(site: Any) -> None:
+    site.image("P1", "whole.dcm")
+    site.image("P2", "cut.dcm")
+    path = site.archive / "cut.dcm"
+    path.write_bytes(path.read_bytes()[:400])
+    found = count_unusable(update_catalogue(site.home), 200)
+    assert (found.studies, found.of) == (0, 1)
