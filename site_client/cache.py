@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,43 +18,51 @@ from numpy.typing import NDArray
 
 from fedrad.durable import canonical_json
 from fedrad.errors import RunError
-from site_client.archive.instances import UnusableFileError
+from site_client.archive.faults import UnusableFileError
 from site_client.deidentify.pseudonyms import Pseudonyms
 
 FOLDER = "cache"
 _ARRAY, _REASON = ".npy", ".reason"
 
 
-def cached_array(
-    home: Path, key: Any, make: Callable[[], NDArray[Any]], *, names: Pseudonyms
-) -> Path:
-    """Return the file that holds the array of ``key``, making it if it is absent.
+def array_path(home: Path, key: Any, names: Pseudonyms) -> Path:
+    """Return where the array of ``key`` is or would be.
 
     Args:
         home: The site's folder.
         key: JSON values that decide the array: digests of files, the recipe, versions.
-        make: Computes the array.
         names: The site's pseudonyms: without its secret, nobody who holds a copy of an
             image can tell from a file's name that the site has it too.
-
-    Raises:
-        UnusableFileError: ``make`` raised it, now or at an earlier call.
-        RunError: The disk refused (full, read-only); nothing half-written stays.
     """
     name = names.of("cache", canonical_json(key).decode("utf-8"))
-    path = home / FOLDER / name[:2] / f"{name}{_ARRAY}"
-    if path.exists():
-        return path
-    reason = path.with_suffix(_REASON)
+    return home / FOLDER / name[:2] / f"{name}{_ARRAY}"
+
+
+def keep_array(place: Path, array: NDArray[Any]) -> None:
+    """Put an array where ``array_path`` says.
+
+    Raises:
+        RunError: The disk refused (full, read-only); nothing half-written stays.
+    """
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    _write(place, buffer.getvalue())
+
+
+def remember_refusal(place: Path, error: UnusableFileError) -> None:
+    """Leave the reason why the array of ``array_path`` cannot be made; errors as above."""
+    _write(place.with_suffix(_REASON), f"{error.reason}\n{error.detail}".encode("ascii"))
+
+
+def refuse_again(place: Path) -> None:
+    """Raise what ``remember_refusal`` left, if it left anything.
+
+    Raises:
+        UnusableFileError: The array could not be made at an earlier call.
+    """
+    reason = place.with_suffix(_REASON)
     if reason.exists():
         raise UnusableFileError(*reason.read_text(encoding="ascii").split("\n", 1))
-    try:
-        array = make()
-    except UnusableFileError as error:
-        _write(reason, f"{error.reason}\n{error.detail}".encode("ascii"))
-        raise
-    _write(path, _npy(array))
-    return path
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -74,9 +81,3 @@ def _write(path: Path, content: bytes) -> None:
             f"the cache {path.parent.parent} cannot be written: {error.strerror}; free disk "
             "space or delete the folder, it fills again"
         ) from None
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()

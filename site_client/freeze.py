@@ -118,7 +118,9 @@ def _prepared(
 ) -> dict[Split, _Found]:
     names = pseudonyms(site_home.split_key(home))
     admitted = admit(table, task)
-    preparation = Preparation(home, settings.archive.path, task, table, names=names)
+    preparation = Preparation(
+        home, settings.archive.path, task, table, names=names, limits=settings.reading
+    )
     found: dict[Split, _Found] = {}
     for split in SPLITS:
         cohort = assemble(admitted, task, split=split, settings=settings, names=names)

@@ -46,7 +46,10 @@ class Place:
         """Return what makes the task's arrays from the archive's files."""
         names = pseudonyms(site_home.split_key(self.home))
         archive = self.settings.archive.path
-        return Preparation(self.home, archive, self.task, self.catalogue, names=names)
+        limits = self.settings.reading
+        return Preparation(
+            self.home, archive, self.task, self.catalogue, names=names, limits=limits
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,30 +1,31 @@
 """Fill the cache for the patients of one split, and remember what could not be used.
 
-A unit's files are opened only if its array is not in the cache. A unit that cannot be used
-goes to quarantine and the patient's next one takes its place.
+A unit's files are opened only if its arrays are not in the cache, in worker processes and some
+ahead of time; the recipe is applied here meanwhile. A unit that cannot be used goes to
+quarantine and the patient's next one takes its place.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from fedrad.durable import file_digest
 from fedrad.task import Task
-from site_client.archive.instances import UnusableFileError
-from site_client.cache import cached_array
+from site_client.archive.faults import UnusableFileError
+from site_client.archive.readers import Answer, Outcome, Readers, Request
 from site_client.catalogue import write_catalogue, write_quarantine
 from site_client.cohort import Cohort, Unit
 from site_client.deidentify.pseudonyms import Pseudonyms
-from site_client.images import Image, read_image
-from site_client.masks import read_masks
-from site_client.preprocess import prepare_image, prepare_mask, recipe_key
-from site_client.volumes import SeriesVolume, read_volume, turn
+from site_client.limits import Reading
+from site_client.shelf import Made, Shelf
+
+_PASSING = "changing"  # a refusal that may be gone at the next look
+_MEMORY_SHARES = 4  # a series may take so many times the memory of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,109 +40,137 @@ class PatientFiles:
 class Preparation:
     """Fills the cache for the patients of a split and remembers what could not be used."""
 
-    def __init__(
-        self, home: Path, archive: Path, task: Task, catalogue: pd.DataFrame, *, names: Pseudonyms
+    def __init__(  # noqa: PLR0913  where from, where to, and what for
+        self,
+        home: Path,
+        archive: Path,
+        task: Task,
+        catalogue: pd.DataFrame,
+        *,
+        names: Pseudonyms,
+        limits: Reading | None = None,
     ) -> None:
-        self._home, self._archive, self._task, self._names = home, archive, task, names
-        self._catalogue = catalogue
-        self._digests: dict[str, str] = dict(
-            zip(catalogue["file"], catalogue["digest"], strict=True)
-        )
-        self._recipe = recipe_key(task)
-        self._refused: list[tuple[str, str, str]] = []
+        self._home, self._archive, self._task = home, archive, task
+        self._catalogue, self._limits = catalogue, limits or Reading()
+        self._shelf = Shelf(home, task, self._limits, names)
+        columns = catalogue[["file", "bytes", "mtime_ns", "digest"]]
+        self._listed = {row[0]: row[1:3] for row in columns.itertuples(index=False)}
+        self._digests = dict(zip(catalogue["file"], catalogue["digest"], strict=True))
+        self._refused: dict[str, UnusableFileError] = {}
         self._fresh_digests = False
 
     def patients(self, cohort: Cohort) -> dict[str, PatientFiles]:
-        """Return the files of each patient that has at least one usable unit."""
-        found = {patient: self._patient(units) for patient, units in cohort.units.items()}
+        """Return the files of each patient that has at least one usable unit.
+
+        A patient's first units are tried; for each that cannot be used the next one, until
+        nobody lacks a unit who has more of them.
+        """
+        made: dict[str, Made | None] = {}
+        with Readers(self._limits, self._modules(cohort)) as readers:
+            while wanted := [u for units in cohort.units.values() for u in self._next(units, made)]:
+                made.update(self._prepared(readers, wanted))
+        found = {patient: _files(units, made) for patient, units in cohort.units.items()}
         return {patient: files for patient, files in found.items() if files.images}
 
     def finish(self, scope: str) -> None:
         """Write what was learned: refused files, and digests for the next time."""
-        refused = pd.DataFrame(self._refused, columns=["file", "reason", "detail"])
+        rows = [(file, error.reason, error.detail) for file, error in self._refused.items()]
+        refused = pd.DataFrame(rows, columns=["file", "reason", "detail"])
         write_quarantine(self._home, scope, refused)
         if self._fresh_digests:
             digests = self._catalogue["file"].map(self._digests)
             write_catalogue(self._home, self._catalogue.assign(digest=digests))
 
-    def _patient(self, units: tuple[Unit, ...]) -> PatientFiles:
-        images: list[Path] = []
-        truths: list[Path] = []
-        used: list[str] = []
-        for unit in units:
-            if len(images) == self._task.data.max_images_per_patient:
-                break
+    def _next(self, units: Sequence[Unit], made: Mapping[str, Made | None]) -> list[Unit]:
+        """Return the units to try now: as many as the patient lacks."""
+        good = sum(made.get(unit.name) is not None for unit in units)
+        untried = [unit for unit in units if unit.name not in made]
+        return untried[: max(0, self._task.data.max_images_per_patient - good)]
+
+    def _modules(self, cohort: Cohort) -> tuple[str, ...]:
+        volumes = self._task.data.dimensions == 3
+        drawn = any(unit.truths for units in cohort.units.values() for unit in units)
+        modules = ("site_client.volumes" if volumes else "site_client.images",)
+        return modules + (("site_client.masks",) if drawn else ())
+
+    def _prepared(
+        self, readers: Readers, wanted: Sequence[Unit]
+    ) -> Iterator[tuple[str, Made | None]]:
+        missing: list[Unit] = []
+        for unit in wanted:
             try:
-                image, truth = self._unit(unit)
+                found = self._shelf.find(unit, self._digests)
             except UnusableFileError as error:
-                self._refused += [(file, error.reason, error.detail) for file in unit.files]
-                continue
-            images.append(image)
-            truths += [truth] if truth else []
-            used.append(unit.name)
-        return PatientFiles(tuple(images), tuple(truths), tuple(used))
+                self._refuse(unit, error)
+                yield unit.name, None
+            else:
+                if found is None:
+                    missing.append(unit)
+                else:
+                    yield unit.name, found
+        requests = (self._request(unit) for unit in missing)
+        for unit, outcome in zip(missing, readers.each(requests), strict=True):
+            yield unit.name, self._kept(unit, outcome)
 
-    def _unit(self, unit: Unit) -> tuple[Path, Path | None]:
-        kind = _Unit3D if self._task.data.dimensions == 3 else _Unit2D
-        source = kind(self._paths(unit.files), self._paths(unit.truths), self._task)
-        key = {**self._recipe, "files": self._digests_of(unit.files)}
-        image = cached_array(self._home, key, source.image, names=self._names)
-        if not unit.truths:
-            return image, None
-        key |= {"truths": self._digests_of(unit.truths), "classes": self._task.labels.map}
-        return image, cached_array(self._home, key, source.mask, names=self._names)
+    def _request(self, unit: Unit) -> Request:
+        volumes = self._task.data.dimensions == 3
+        read = "read_series_unit" if volumes else "read_image_unit"
+        arguments = {
+            "folder": str(self._archive),
+            "files": [(file, *self._listed[file], self._digests[file]) for file in unit.files],
+            "truths": [(file, *self._listed[file], self._digests[file]) for file in unit.truths],
+            "labels": dataclasses.asdict(self._task.labels),
+        }
+        return Request(
+            f"site_client.unit_files:{read}",
+            arguments,
+            files=len(unit.files) + len(unit.truths),
+            shares=_MEMORY_SHARES if volumes else 1,
+        )
 
-    def _paths(self, files: tuple[str, ...]) -> list[Path]:
-        return [self._archive / file for file in files]
+    def _kept(self, unit: Unit, outcome: Outcome) -> Made | None:
+        """Put what a worker gave back into the cache, or remember why there is nothing."""
+        try:
+            answer = self._accepted(unit, outcome)
+        except UnusableFileError as error:
+            self._refuse(unit, error)  # it may be another file at the next look
+            return None
+        try:
+            if "refused" in answer.result:
+                raise UnusableFileError(*answer.result["refused"])
+            spacing_mm = answer.result["spacing_mm"]
+            return self._shelf.keep(unit, self._digests, spacing_mm, answer.arrays)
+        except UnusableFileError as error:
+            self._shelf.refuse(unit, self._digests, error)
+            self._refuse(unit, error)
+            return None
 
-    def _digests_of(self, files: tuple[str, ...]) -> list[str]:
-        return sorted(self._digest(file) for file in files)
+    def _accepted(self, unit: Unit, outcome: Outcome) -> Answer:
+        """Learn the digests of a unit's files; of a unit that ended its worker, too."""
+        if not isinstance(outcome, UnusableFileError):
+            self._learn(outcome.result["digests"])
+            return outcome
+        if outcome.reason == _PASSING:
+            raise outcome
+        try:
+            self._learn({f: file_digest(self._archive / f) for f in (*unit.files, *unit.truths)})
+        except OSError:
+            raise outcome from None
+        return Answer({"refused": [outcome.reason, outcome.detail]})
 
-    def _digest(self, file: str) -> str:
-        if not self._digests[file]:
-            try:
-                self._digests[file] = file_digest(self._archive / file)
-            except OSError:
-                raise UnusableFileError("unreadable") from None
-            self._fresh_digests = True
-        return self._digests[file]
+    def _learn(self, digests: Mapping[str, str]) -> None:
+        for file, digest in digests.items():
+            self._fresh_digests |= self._digests[file] != digest
+            self._digests[file] = digest
 
-
-class _Unit2D:
-    """One image and, on its grid, what was drawn on it; the file is read once."""
-
-    def __init__(self, files: list[Path], truths: list[Path], task: Task) -> None:
-        self._files, self._truths, self._task = files, truths, task
-
-    def image(self) -> NDArray[np.float32]:
-        return prepare_image(self._image.pixels, self._image.spacing_mm, self._task)
-
-    def mask(self) -> NDArray[np.uint8]:
-        drawn = read_masks(self._truths, [self._image.uid], self._task.labels.map)[0]
-        if drawn.shape != self._image.pixels.shape:
-            raise UnusableFileError("mask-other-size")
-        return prepare_mask(drawn, self._image.spacing_mm, self._task)
-
-    @cached_property
-    def _image(self) -> Image:
-        return read_image(self._files[0])
+    def _refuse(self, unit: Unit, error: UnusableFileError) -> None:
+        self._refused |= dict.fromkeys(unit.files, error)
 
 
-class _Unit3D:
-    """One series and what was drawn on it; the files are read once."""
-
-    def __init__(self, files: list[Path], truths: list[Path], task: Task) -> None:
-        self._files, self._truths, self._task = files, truths, task
-
-    def image(self) -> NDArray[np.float32]:
-        return prepare_image(self._volume.voxels, self._volume.spacing_mm, self._task)
-
-    def mask(self) -> NDArray[np.uint8]:
-        drawn = read_masks(self._truths, self._volume.uids, self._task.labels.map)
-        if drawn.shape != self._volume.frame.spatial_shape:
-            raise UnusableFileError("mask-other-size")
-        return prepare_mask(turn(drawn, self._volume), self._volume.spacing_mm, self._task)
-
-    @cached_property
-    def _volume(self) -> SeriesVolume:
-        return read_volume(self._files)
+def _files(units: Sequence[Unit], made: Mapping[str, Made | None]) -> PatientFiles:
+    used = [(unit.name, found) for unit in units if (found := made.get(unit.name))]
+    return PatientFiles(
+        tuple(found.image for _, found in used),
+        tuple(found.mask for _, found in used if found.mask),
+        tuple(name for name, _ in used),
+    )

@@ -29,6 +29,7 @@ from site_client.limits import Reading
 Answer = tuple[Any, Sequence[NDArray[Any]]]  # JSON and arrays
 Work = Callable[..., Answer]
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+_PARSERS = ("site_client.archive.facts", "pydicom.pixels", "openjpeg", "libjpeg", "rle")
 _LAST_BREATHS, _BREATH_S = 1000, 0.001  # a closed channel comes shortly before the end
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -37,6 +38,8 @@ def main() -> None:
     """Fork and end workers as the process at the other end of descriptor ``argv[1]`` asks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks ends us
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold patients
+    for name in _PARSERS:
+        importlib.import_module(name)
     control = socket.socket(fileno=int(sys.argv[1]))
     try:
         while True:

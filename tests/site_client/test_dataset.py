@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pydicom.uid import JPEG2000Lossless
 
 from fedrad.errors import ArchiveError, DamagedStateError, DataError
 from site_client.catalogue import update_catalogue
@@ -199,3 +200,22 @@ def test_a_dataset_larger_than_its_memory_share_is_read_from_disk(
     first, second = dataset.record(0), dataset.record(0)
     assert first.images is not second.images
     assert np.array_equal(first.images, second.images)
+
+
+def test_a_unit_that_ends_its_worker_is_set_aside_and_not_tried_again_under_the_same_limits(
+    site: Any, make_task: Any, site_toml: str, write_image: Any
+) -> None:
+    """A limit of time stands for whatever a decoder does for ever; others go on."""
+    noise = np.random.default_rng(0).integers(0, 4096, (1024, 1024), np.uint16)
+    file = write_image(noise, "P1")
+    file.compress(JPEG2000Lossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
+    site.add(file, "slow.dcm")
+    site.image("P2", "quick.dcm")
+    site.label({"AP1": "yes", "AP2": "no"})
+    slow = "[reading]\nseconds = 0.05\nseconds_per_20_megapixels = 0.001\n"
+    site.settings(site_toml + ALL_TRAIN + slow)
+    for _ in range(2):
+        assert len(load_split(site.home, make_task(), "train")) == 1
+        assert site.reasons() == {"slow.dcm": "too-slow"}
+    site.settings(site_toml + ALL_TRAIN)
+    assert len(load_split(site.home, make_task(), "train")) == 2
