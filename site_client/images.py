@@ -21,6 +21,7 @@ from site_client.archive.instances import (
     read_instance,
 )
 from site_client.grey import grey_values
+from site_client.picture import picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def read_image(path: Path) -> Image:
     Raises:
         UnusableFileError: The file, its pixels or its grey scale cannot be used.
     """
-    instance = read_instance(path)
+    instance = picture(read_instance(path))
     stored = decode(instance)
     if stored.ndim != 2:
         raise UnusableFileError("multi-frame")
