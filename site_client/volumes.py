@@ -28,6 +28,7 @@ from site_client.archive.instances import (
 from site_client.frames import frame_headers, is_enhanced
 from site_client.geometry import stack_of
 from site_client.grey import grey_values
+from site_client.picture import picture
 
 AXES = "HPL"  # slices, rows, columns point to the head, to posterior and to the left
 _SAME_MM = 1e-3  # between our grid and highdicom's of an enhanced object
@@ -50,7 +51,7 @@ def read_volume(paths: Sequence[Path]) -> SeriesVolume:
     Raises:
         UnusableFileError: A file cannot be read, or any of ``volume_of_instances``.
     """
-    return volume_of_instances([read_instance(path) for path in paths])
+    return volume_of_instances([picture(read_instance(path)) for path in paths])
 
 
 def volume_of_instances(instances: Sequence[Dataset]) -> SeriesVolume:
