@@ -8,6 +8,7 @@ site's data. What a site allows is in ``site_client.settings``.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from fedrad.settings import as_table, build, read_toml, refuse_problems
 
 SCHEMA = 1
 MOST_AUGMENTATIONS = 64  # copies of an image in one step
+MOST_VALUES = 2**28  # of one patient in one step: images x copies x pixels
+CLIP_NORMS = (0.01, 1e4)  # float32 keeps the bound between these
 SMALLEST_QUORUM = 3  # fewer and a site could subtract itself from the aggregate
 
 _LATER = "not supported by this version of fedrad"
@@ -190,8 +193,9 @@ class Privacy:
             yield f"epsilon must be greater than 0, got {self.epsilon}"
         if not 0 < self.delta < 1:
             yield f"delta must lie between 0 and 1, got {self.delta}"
-        if not self.max_grad_norm > 0:
-            yield f"max_grad_norm must be greater than 0, got {self.max_grad_norm}"
+        low, high = CLIP_NORMS
+        if not low <= self.max_grad_norm <= high:
+            yield f"max_grad_norm must lie between {low} and {high:g}, got {self.max_grad_norm}"
         if self.audit_releases < 1:
             yield f"audit_releases must be 1 or more, got {self.audit_releases}"
 
@@ -268,13 +272,30 @@ class Task:
             yield f"analysis.operating_point {self.analysis.operating_point} must be an edge"
         if self.labels.source == "csv" and set(self.labels.map.values()) != {0, 1}:
             yield f"labels.map must lead to 0 and 1, got {self.labels.map}"
-        if (self.task.kind == "segmentation") != (self.labels.source == "seg"):
-            yield f"a {self.task.kind} cannot take its truth from {self.labels.source!r}"
+        yield from self._unfit_truth()
         if self.training.class_weights and len(self.training.class_weights) != 2:
             yield "training.class_weights needs one weight per class"
         if self.training.augmentations > 1 and not self.recipe.augment:
             yield "training.augmentations needs recipe.augment to say what changes in a copy"
+        yield from self._untrainable()
         yield from self._too_many_releases()
+
+    def _untrainable(self) -> Iterator[str]:
+        if self.task.kind == "classification" and self.training.loss != "cross_entropy":
+            yield f"training.loss {self.training.loss!r} is for segmentation: use cross_entropy"
+        copies = self.data.max_images_per_patient * self.training.augmentations
+        if copies * math.prod(self.recipe.size) > MOST_VALUES:
+            yield (
+                f"data.max_images_per_patient x training.augmentations x the pixels of "
+                f"recipe.size is over {MOST_VALUES:,} for one patient; lower one of them"
+            )
+
+    def _unfit_truth(self) -> Iterator[str]:
+        source = self.labels.source
+        if (self.task.kind == "segmentation") != (source != "csv"):
+            yield f"a {self.task.kind} cannot take its truth from {source!r}"
+        if source in ("rtstruct", "nifti") and self.data.dimensions != 3:
+            yield f"labels.source {source!r} needs data.dimensions = 3"
 
     def _too_many_releases(self) -> Iterator[str]:
         if self.privacy.enabled and not self.exact:

@@ -53,6 +53,11 @@ def read(home: Path) -> list[dict[str, Any]]:
     return list(_whole(path.read_bytes())) if path.exists() else []
 
 
+def last_head(home: Path) -> str:
+    """Return the ledger's head as it was last noted; empty before the first answer."""
+    return next((note["ledger_head"] for note in reversed(read(home)) if "ledger_head" in note), "")
+
+
 def _whole(content: bytes) -> Iterator[dict[str, Any]]:
     for text in content.split(b"\n"):
         try:

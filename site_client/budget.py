@@ -19,6 +19,7 @@ from fedrad.privacy.accounting import Event, attack_within, best_attack
 from fedrad.privacy.bounds import EVERYBODY, Bound, Limit, Plans, bound
 from fedrad.privacy.ledger import Line, Stream, unsettled
 from site_client import audit, study
+from site_client.guard import check_anchor
 from site_client.journal import Journal
 from site_client.settings import SiteSettings
 
@@ -71,12 +72,14 @@ def read_budget(home: Path, settings: SiteSettings) -> Budget:
     """Verify the ledger and add up what it says.
 
     Raises:
-        LedgerError: The ledger is damaged; names the line and the way out.
+        LedgerError: The ledger is damaged, or lacks lines that this site told; names the line
+            and the way out.
         DamagedStateError: ``state/charged.json`` cannot be read.
     """
     journal = Journal(home, SystemClock())
     with journal.exclusive():
         lines, head = journal.lines(), journal.head
+    check_anchor(audit.last_head(home), lines)
     known = study.read_charged(home)
     private = [line for line in lines if line.mechanism != "exact"]
     privacy = settings.privacy

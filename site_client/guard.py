@@ -85,11 +85,27 @@ def check_patients(settings: SiteSettings, ask: Ask, patients: int) -> None:
         _refuse_few(settings, ask, patients, smallest)
 
 
+def few(settings: SiteSettings, split: str, patients: int) -> tuple[str, ...]:
+    """Return what the site's own screen says of a cohort below its minimum; often nothing.
+
+    Private rounds go by the agreed number, so that no outcome tells the exact one.
+    """
+    least = settings.privacy.min_patients
+    if split != "train" or patients >= least:
+        return ()
+    sentence = (
+        f"there are {patients}, min_patients is {least}; the contract agreed on enough, so rounds "
+        "go on: if that is not what this hospital wants, take the study out of [approval] studies"
+    )
+    return (sentence,)
+
+
 def check_anchor(anchor: str, lines: Sequence[Line]) -> None:
     """Refuse to spend on a ledger that lacks what the aggregator saw of it.
 
     Args:
-        anchor: Hash of the last line that the aggregator saw; empty if it saw none.
+        anchor: Hash of the last line that the aggregator saw, or that the site itself noted
+            when it last answered; empty if there is none.
         lines: The site's whole ledger.
 
     Raises:
@@ -100,7 +116,7 @@ def check_anchor(anchor: str, lines: Sequence[Line]) -> None:
     if any(stands_for(line) and anchor.startswith(stands_for(line)) for line in lines):
         return  # lost, and taken in again from the aggregator's list
     raise LostLinesError(
-        "the ledger lacks the last line that the aggregator saw: it was deleted or rolled "
+        "the ledger lacks the last line that left this site: it was deleted or rolled "
         "back, and what it spent would be forgotten; restore ledger.jsonl from a backup that "
         f"has a line with the hash {anchor}, or ask the coordinator for what this site told "
         "(fedrad-aggregator ledger) and take it in with fedrad-site ledger adopt"

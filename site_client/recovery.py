@@ -69,7 +69,16 @@ def adopt(home: Path, settings: SiteSettings, clock: Clock, *, lists: Sequence[P
         replies=len({(reply_of(line), line.stream) for line, _ in lost}),
     )
     digests = [file_digest(path) for path in lists]
-    audit.record(home, clock, "adopted", lines=found.lines, charged=found.charged, lists=digests)
+    head = journal.head
+    audit.record(
+        home,
+        clock,
+        "adopted",
+        lines=found.lines,
+        charged=found.charged,
+        lists=digests,
+        ledger_head=head,
+    )
     return found
 
 

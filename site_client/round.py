@@ -51,6 +51,7 @@ from site_client.settings import FILE, SiteSettings, read_site
 from site_client.study import Duty, accept
 from site_client.training.local_parameters import only_accounted
 from site_client.training.loop import StepPlan, train_round
+from site_client.training.readiness import refuse_untrainable
 from site_client.training.source import PatientSource, kept_features
 from site_client.withdrawal import apply_lists, evict
 
@@ -157,14 +158,11 @@ class Site:
     def _train(self, duty: Duty, reply: Reply) -> Reply:
         module = self._module(duty)
         with only_accounted(module, duty.model, task=duty.task):
+            augment = augmenter(duty.task.recipe.augment)
+            refuse_untrainable(module, duty.task)
             source = self._paid(duty, duty.charge(reply.reply_id, "train"))
-            trained = train_round(
-                module,
-                source,
-                duty.task,
-                plan=self._plan(duty),
-                augment=augmenter(duty.task.recipe.augment),
-            )
+            plan = self._plan(duty)
+            trained = train_round(module, source, duty.task, plan=plan, augment=augment)
         self._journal.commit(reply.reply_id, steps=trained.steps)
         if trained.skipped:
             self._warn(
@@ -207,7 +205,8 @@ class Site:
 
     def _check(self, duty: Duty, charge: Charge) -> guard.Ask:
         lines = self._journal.lines()
-        guard.check_anchor(duty.request.ledger_head, lines)
+        for anchor in (duty.request.ledger_head, audit.last_head(self._home)):
+            guard.check_anchor(anchor, lines)
         known = study.charged(self._home, duty.settings, lines=len(lines))
         ask = guard.Ask(
             task=duty.task,
@@ -249,7 +248,7 @@ class Site:
             if apply_lists(self._home, duty.settings, self._clock).left:
                 self._sources.clear()
             dataset = load_split(self._home, duty.task, split)
-            for sentence in dataset.warnings:
+            for sentence in (*dataset.warnings, *guard.few(duty.settings, split, len(dataset))):
                 self._warn(f"{duty.task.task.name}, {split} patients: {sentence}")
             source = kept_features(self._network(duty), dataset, duty.task)
             self._sources[key] = _Loaded(stamp, source, dataset.roster)
@@ -346,6 +345,7 @@ class Site:
             outcome=reply.outcome,
             reason=reply.reason_code,
             update_digest=reply.update_digest,
+            ledger_head=reply.ledger_head,
             **detail,
         )
 

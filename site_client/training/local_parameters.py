@@ -7,13 +7,15 @@ the sum moves by as much as C times the number drawn, and the ledger's numbers a
 while shared parameters train, every tensor of the network is one of
 
 - **shared**: it came with the model of this round, from released values alone;
-- **constant**: a buffer as the task alone makes it, and as it still is after the round;
+- **constant**: a buffer, or a tensor in a module's attribute, as the task alone makes it, and
+  as it still is after the round;
 - **private step**: declared, and trained in the same clipped and noised step;
 - **released**: declared, computed from values that were noised and charged before, and
   fixed during the round.
 
 What is fitted freely may be used only after the last shared round, outside this check.
-Numbers that a class keeps in no tensor are installed code, and so the task's business.
+Hooks are refused. Numbers that a class keeps in no tensor or array, or inside a list, are
+installed code, and so the task's business.
 """
 
 from __future__ import annotations
@@ -86,6 +88,12 @@ def refuse_unaccounted(
     Raises:
         PrivacyError: As for ``only_accounted``, before the block.
     """
+    hooked = next((name for name, part in module.named_modules() if _hooks(part)), None)
+    if hooked is not None:
+        raise PrivacyError(
+            f"{hooked or type(module).__name__!r} has hooks, which could bring in what is this "
+            "site's own; remove them before training"
+        )
     for name, tensor in _named(module):
         origin = declared.get(name)
         if name in shared or constants.get(name) == _digest(tensor):
@@ -104,8 +112,9 @@ def refuse_unaccounted(
 
 
 def digests(module: nn.Module) -> dict[str, str]:
-    """Return the digest of every buffer of a network, by name."""
-    return {name: _digest(tensor) for name, tensor in module.named_buffers()}
+    """Return the digest of every buffer and plain tensor of a network, by name."""
+    fixed = (*module.named_buffers(), *_plain(module))
+    return {name: _digest(tensor) for name, tensor in fixed}
 
 
 @lru_cache(maxsize=8)
@@ -121,6 +130,20 @@ def _fixed(module: nn.Module) -> dict[str, str]:
 def _named(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     yield from module.named_parameters()
     yield from module.named_buffers()
+    yield from _plain(module)
+
+
+def _plain(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield tensors and arrays that lie in attributes of modules, unknown to torch."""
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            if isinstance(value, (torch.Tensor, np.ndarray)):
+                yield f"{path}.{name}".lstrip("."), torch.as_tensor(value)
+
+
+def _hooks(part: nn.Module) -> bool:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(part, kind) for kind in kinds)
 
 
 def _digest(tensor: torch.Tensor) -> str:

@@ -18,7 +18,7 @@ from torch import nn
 from fedrad.errors import ModelError, PrivacyError
 from fedrad.parameters import Parameters, refuse_non_finite, subtract, trainable
 from fedrad.settings import refuse_problems
-from fedrad.task import Optimiser, Task
+from fedrad.task import CLIP_NORMS, Optimiser, Task
 from site_client.training.gradients import (
     GradientSum,
     Tensors,
@@ -71,11 +71,11 @@ class StepPlan:
             yield f"sigma must be 0 or more, and have a noise generator above 0, got {self.sigma}"
         if self.steps < 1:
             yield f"steps must be 1 or more, got {self.steps}"
-        if not (self.expected_batch_patients > 0 and self.max_grad_norm > 0):
-            yield (
-                "expected_batch_patients and max_grad_norm must be greater than 0, "
-                f"got {self.expected_batch_patients} and {self.max_grad_norm}"
-            )
+        if not self.expected_batch_patients > 0:
+            yield f"expected_batch_patients must exceed 0, got {self.expected_batch_patients}"
+        low, high = CLIP_NORMS
+        if not low <= self.max_grad_norm <= high:
+            yield f"max_grad_norm must lie between {low} and {high:g}, got {self.max_grad_norm}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,22 +16,15 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from fedrad.errors import ModelError
 from fedrad.task import Task
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def loss_of(task: Task) -> Loss:
-    """Return the loss that ``task.training`` names, with its class weights.
-
-    Raises:
-        ModelError: A Dice loss for a classification task.
-    """
+    """Return the loss that ``task.training`` names, with its class weights."""
     name = task.training.loss
     weights = task.training.class_weights
-    if name != "cross_entropy" and task.task.kind != "segmentation":
-        raise ModelError(f"loss {name!r} is for segmentation; use loss = 'cross_entropy'")
     weight = torch.tensor(weights, dtype=torch.float32) if weights else None
     if name == "dice":
         return dice

@@ -19,6 +19,9 @@ from site_client.training.gradients.grouping import Block
 # faster on CPU than one grouped call (benchmarks/gradients.py --layers).
 GROUPED_WEIGHTS = 2**16
 GROUPED_CHANNELS = 8
+RELATIVE_ROUNDING = 2.0**-20  # of a norm from Gram matrices, at most
+LARGEST_SIGNAL = 1e18
+SMALLEST_SIGNAL = 1e-37  # normal in float32: nothing is divided by less
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +105,35 @@ def squared_norms(
     Two dimensions and one convolution group only, or pointwise. With U the patches of the
     input and B the gradient of the output, both with one column for each output position t of
     the group, the gradient is B Uᵀ, and its squared norm the sum over t, t' of
-    (UᵀU)(BᵀB) [1, 2]. It is never too small: rounding is bounded by the product of the two
-    Gram norms, which is added, so that a sum that cancels cannot pass as a small norm.
+    (UᵀU)(BᵀB) [1, 2]. It is never too small. Both signals are scaled to a largest value of 1
+    first, so that no product is lost for being tiny; and rounding is bounded by the product of
+    the two Gram norms, which is added, so that a sum that cancels cannot pass as a small norm.
+    A signal above 1e18 counts as infinite: its weighted sum would not be exact.
+
+    Returns:
+        (groups,) float64; not finite where a signal is not.
 
     References:
         [1] Goodfellow, Efficient Per-Example Gradient Computations, 2015.
         [2] Bu, Mao, Xu, Scalable and Efficient Training of Large Convolutional Neural
             Networks with Differential Privacy, NeurIPS 2022, sec. 3.
     """
-    given, back = given[block.rows], back[block.rows]
+    given, input_size = _scaled(given[block.rows], block)
+    back, back_size = _scaled(back[block.rows], block)
     ours, theirs = _patch_gram(geometry, given, block), _gram(_columns(back, block))
     bound = torch.linalg.vector_norm(ours, dim=1) * torch.linalg.vector_norm(theirs, dim=1)
     exact = (ours * theirs).sum(1)
-    upper: torch.Tensor = exact.clamp(min=0) + 2.0**-20 * bound
-    return upper
+    upper = exact.clamp(min=0) + RELATIVE_ROUNDING * bound
+    sizes: torch.Tensor = upper.double() * (input_size * back_size).square()
+    too_large = torch.maximum(input_size, back_size) > LARGEST_SIGNAL
+    return sizes.masked_fill(too_large, torch.inf)
+
+
+def _scaled(rows: torch.Tensor, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return rows with a largest value of 1 in every group, and what they were divided by."""
+    largest = rows.reshape(block.groups, -1).abs().amax(1).clamp(min=SMALLEST_SIGNAL)
+    each = largest.repeat_interleave(block.each)
+    return rows / each.reshape(-1, *[1] * (rows.ndim - 1)), largest.double()
 
 
 def _patch_gram(geometry: Geometry, given: torch.Tensor, block: Block) -> torch.Tensor:

@@ -2,9 +2,11 @@
 
 Rules know layers; what a network does between its layers, they cannot know. So a network is
 refused unless, on random weights and images, the sum of clipped gradients is what one
-ordinary backward pass per image gives: that finds weights used past their layer, and
-anything that lets records, losses or patients weigh on each other. Patients' data is not
-looked at, only its shape.
+ordinary backward pass per image gives, and unless an image's loss stays the same whatever
+image is beside it, under random weights and under those received. That finds weights used past
+their layer, and layers and losses that couple records as a matter of course; it is no proof
+against installed code that was written to couple them on rare inputs only. Patients' data is
+not looked at, only its shape.
 """
 
 from __future__ import annotations
@@ -35,10 +37,11 @@ WAY_OUT = "use networks and losses that treat every image on its own"
 def refuse_unfit(module: nn.Module, loss: Loss, like: Record) -> None:
     """Refuse a network and loss whose patients' gradients would not be exact.
 
-    The same structure is tried once in a process.
+    The same structure is tried once in a process with random weights, and every time with
+    its own.
 
     Args:
-        module: Unchanged; its weights do not matter.
+        module: Unchanged.
         loss: One value per image.
         like: A patient whose shapes the made-up ones get.
 
@@ -50,8 +53,12 @@ def refuse_unfit(module: nn.Module, loss: Loss, like: Record) -> None:
     ruled = tuple(name for name, _, _ in ruled_layers(module))
     truth = None if like.masks is None else like.masks.shape[1:]
     shapes = (like.images.shape[1:], truth)
-    signature = (repr(module), ruled, tuple(trained_tensors(module)), shapes, _code(loss))
+    kinds = tuple(type(part) for part in module.modules())
+    trained = tuple(trained_tensors(module))
+    signature = (repr(module), kinds, ruled, trained, shapes, _identity(loss))
     _try(_Candidate(signature, module, loss, like))
+    with torch.random.fork_rng(devices=[]):
+        _refuse_coupling(module, [_patient(like, index) for index in (0, 1)], loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +96,7 @@ def _refuse_coupling(module: nn.Module, patients: list[Record], loss: Loss) -> N
             f"the loss gives values of shape {tuple(before.shape)}; it must give one per image "
             "(reduction 'none', then the mean over each image)"
         )
-    if not torch.allclose(before[0], after[0], rtol=1e-4, atol=1e-6):
+    if not torch.allclose(before[0], after[0], rtol=1e-4, atol=1e-6, equal_nan=True):
         raise ModelError(
             f"one image's loss changes from {before[0]:.4g} to {after[0]:.4g} with the image "
             f"beside it: {type(module).__name__} or the loss couples records; {WAY_OUT}"
@@ -157,5 +164,7 @@ def _patient(like: Record, index: int) -> Record:
     return PatientImages(f"{index}", images, None, masks)
 
 
-def _code(loss: Loss) -> object:
-    return getattr(loss, "__code__", loss)
+def _identity(loss: Loss) -> tuple[object, ...]:
+    """Return what tells a loss from another: its code and what it encloses, or itself."""
+    held = [cell.cell_contents for cell in getattr(loss, "__closure__", None) or ()]
+    return (getattr(loss, "__code__", loss), *map(repr, held))

@@ -30,7 +30,7 @@ class Share(Protocol):
 
     @property
     def squared(self) -> torch.Tensor:
-        """Squared norm of each group's gradient, (G,) float32."""
+        """Squared norm of each group's gradient, (G,), never too small; float32 or float64."""
 
     def weighted_sum(self, factors: torch.Tensor) -> torch.Tensor:
         """Return the sum over groups of factor times gradient; a factor of 0 shuts a group out.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -219,7 +220,9 @@ def test_training_that_diverges_says_so(task_with: MakeTask, blob_patients: Call
         ({"sigma": 1.0, "noise": None}, "noise generator"),
         ({"sigma": -1.0}, "sigma must be 0 or more"),
         ({"steps": 0}, "steps must be 1"),
-        ({"max_grad_norm": 0.0}, "max_grad_norm must be greater"),
+        ({"max_grad_norm": 1e-30}, "max_grad_norm must lie between 0.01 and 10000, got 1e-30"),
+        ({"max_grad_norm": math.inf}, "max_grad_norm must lie"),
+        ({"max_grad_norm": math.nan}, "max_grad_norm must lie"),
         ({"expected_batch_patients": -1.0}, "expected_batch_patients"),
     ],
 )

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedrad.errors import ModelError
+from fedrad.errors import SettingsError
 from fedrad.task import Task
 from site_client.training.losses import cross_entropy, dice, loss_of
 
@@ -55,5 +55,5 @@ def test_the_task_names_the_loss(task_with: MakeTask) -> None:
 
 
 def test_a_dice_loss_for_a_classification_is_refused(task_with: MakeTask) -> None:
-    with pytest.raises(ModelError, match="'dice' is for segmentation; use loss = 'cross_entropy'"):
-        loss_of(task_with(loss="dice"))
+    with pytest.raises(SettingsError, match="'dice' is for segmentation: use cross_entropy"):
+        task_with(loss="dice")
