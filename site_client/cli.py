@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fedrad.commands import AsJson, Program, emit, screen_columns, whole_numbers
 from fedrad.logs import begin
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 app = Program(help="The hospital's side of fedrad.", begin=begin)
 
@@ -22,12 +19,40 @@ Home = Annotated[
 
 
 @app.command()
-def catalogue(home: Home, as_json: AsJson = False) -> None:
+def catalogue(
+    home: Annotated[
+        Path | None,
+        typer.Option(envvar="FEDRAD_HOME", help="The site's folder.", exists=True, file_okay=False),
+    ] = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="Look at this folder; needs no settings, writes nothing.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the archive's images, one row each, without reading pixels."""
-    from site_client.catalogue import update_catalogue
+    from site_client.catalogue import look_at, update_catalogue
+    from site_client.holdings import as_table, as_text
 
-    counts = _counts(update_catalogue(home))
-    emit(as_json, counts, _line(counts))
+    if archive is not None:
+        counts = as_table(look_at(archive))
+    elif home is not None:
+        counts = as_table(update_catalogue(home))
+    else:
+        raise typer.BadParameter("name the site's folder, --home, or any folder, --archive")
+    emit(as_json, counts, as_text(counts))
+
+
+@app.command()
+def quarantine(
+    home: Home,
+    reason: Annotated[str, typer.Argument(help="Name the files with this reason.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Count the files that were set aside, by task and reason; with a reason, name them."""
+    from site_client.holdings import quarantine_table, quarantine_text, read_quarantine
+
+    table = quarantine_table(read_quarantine(home, reason), reason)
+    emit(as_json, table, quarantine_text(table))
 
 
 @app.command()
@@ -86,6 +111,15 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
 
 
 @app.command()
+def quarantine(home: Home, as_json: AsJson = False) -> None:
+    """Say what was set aside, why, and what a person can do about it."""
+    from site_client.quarantine import as_table, as_text, read_quarantine
+
+    found = read_quarantine(home)
+    emit(as_json, as_table(found), as_text(found))
+
+
+@app.command()
 def freeze(
     home: Home,
     task_path: Annotated[Path, typer.Option("--task", help="A study's task.toml.")],
@@ -121,23 +155,6 @@ def touched(
 
 
 @app.command()
-def deidentify(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder of DICOM files.")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="Where the copies go.")],
-    home: Home,
-    as_json: AsJson = False,
-) -> None:
-    """Write de-identified copies of DICOM files for people, and say what was refused.
-
-    A file that cannot be used stops nothing; called again, it goes on where it stopped.
-    """
-    from site_client.export import as_table, as_text, export
-
-    found = export(source, target, home)
-    emit(as_json, as_table(found), as_text(found))
-
-
-@app.command()
 def fetch(home: Home, as_json: AsJson = False) -> None:
     """Bring what site.toml asks of the PACS into the store; again brings only the rest.
 
@@ -154,6 +171,23 @@ def fetch(home: Home, as_json: AsJson = False) -> None:
         raise report.error
     if not report.complete:
         raise typer.Exit(1)
+
+
+@app.command()
+def deidentify(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder of DICOM files.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Where the copies go.")],
+    home: Home,
+    as_json: AsJson = False,
+) -> None:
+    """Write de-identified copies of DICOM files for people, and say what was refused.
+
+    A file that cannot be used stops nothing; called again, it goes on where it stopped.
+    """
+    from site_client.export import as_table, as_text, export
+
+    found = export(source, target, home)
+    emit(as_json, as_table(found), as_text(found))
 
 
 @app.command(name="pacs-request")
@@ -189,20 +223,3 @@ def adopt(
 
 def _to_stderr(line: str) -> None:
     typer.echo(line, err=True)
-
-
-def _counts(table: pd.DataFrame) -> dict[str, Any]:
-    used = table[table["reason"] == ""]
-    reasons = table.loc[table["reason"] != "", "reason"].value_counts()
-    return {
-        "images": len(used),
-        "patients": int(used["patient"].nunique()),
-        "set_aside": int(reasons.sum()),
-        "reasons": {str(name): int(reasons[name]) for name in sorted(reasons.index)},
-    }
-
-
-def _line(counts: dict[str, Any]) -> str:
-    found = f"{counts['images']} images of {counts['patients']} patients"
-    reasons = ", ".join(f"{number} {name}" for name, number in counts["reasons"].items())
-    return f"{found}, {counts['set_aside']} set aside" + (f": {reasons}" if reasons else "")

@@ -38,6 +38,34 @@ def test_catalogue_as_json_is_one_object(site: Any, capsys: pytest.CaptureFixtur
     assert found == {"images": 1, "patients": 1, "set_aside": 0, "reasons": {}}
 
 
+def test_any_folder_can_be_looked_at_without_a_home(
+    site: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.image("P1", "1.dcm")
+    assert run("catalogue", "--archive", str(site.archive)) == 0
+    assert capsys.readouterr().out == "1 images of 1 patients, 0 set aside\n"
+    assert run("catalogue") == 2
+    assert "--archive" in capsys.readouterr().err
+    assert run("catalogue", "--archive", str(site.archive / "nowhere")) == 3
+
+
+def test_quarantine_counts_by_reason_and_names_the_files_of_one(
+    site: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("quarantine", "--home", str(site.home)) == 0
+    assert capsys.readouterr().out == "nothing was set aside\n"
+    site.image("", "nobody.dcm")
+    (site.archive / "note.txt").write_text("not an image")
+    run("catalogue", "--home", str(site.home))
+    capsys.readouterr()
+    assert run("quarantine", "--home", str(site.home)) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said == "2 files set aside for any task: 1 not-dicom 1 patient-id-unusable"
+    assert run("quarantine", "not-dicom", "--json", "--home", str(site.home)) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["files"] == [{"file": "note.txt", "task": "", "detail": ""}]
+
+
 def test_the_home_may_come_from_the_environment(
     site: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
