@@ -86,7 +86,10 @@ class Caller:
             return self._unreachable(place)
         answer = association.acceptor.primitive
         if not association.is_rejected or answer is None:
-            return PacsError(f"{place} ended the association before it began; try again")
+            own = self.settings.own_ae_title
+            return PacsError(
+                f"{place} ended the association before it began; does it know {own!r}?"
+            )
         said = f"{place} rejects the association: {str(answer.reason_str).lower()}"
         if answer.result == _TRANSIENT:
             return PacsError(f"{said}; try again")

@@ -147,16 +147,16 @@ def test_a_port_that_is_taken_is_named(fetching: Any, network: None) -> None:
         ({"own_ae_title": "EVIL"}, "calling ae title not recogni|rejects the association"),
     ],
 )
-def test_a_wrong_ae_title_is_named_and_not_tried_again(
+def test_a_wrong_ae_title_is_named_with_the_way_out(
     fetching: Any, dcmqrscp: Any, wrong: dict[str, str], said: str
 ) -> None:
+    """Now and then dcmtk hangs up before its answer is read; it is asked again then."""
 
     archive = fetching.dimse()
     report = fetching.fetch(replace(archive, dimse=replace(archive.dimse, **wrong)))
     assert isinstance(report.error, PacsRefusedError)
     assert re.search(said, report.problem)
     assert "pacs-request" in report.problem
-    assert fetching.clock.waited_s == []
 
 
 def test_an_archive_that_is_down_is_waited_for_and_then_named(fetching: Any, network: None) -> None:
@@ -173,7 +173,7 @@ def test_a_silent_archive_does_not_hang_the_fetch(fetching: Any, network: None) 
     with socket.create_server((real_pacs.HOST, real_pacs.DICOM_PORT)):
         report = fetching.fetch(replace(archive, dimse=impatient))
     assert isinstance(report.error, PacsError)
-    assert "try again" in report.problem
+    assert "before it began; does it know 'FEDRAD'" in report.problem
 
 
 def test_an_instance_over_the_limit_is_stopped_while_it_arrives(
