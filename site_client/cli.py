@@ -48,11 +48,16 @@ def quarantine(
     reason: Annotated[str, typer.Argument(help="Name the files with this reason.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Count the files that were set aside, by task and reason; with a reason, name them."""
-    from site_client.holdings import quarantine_table, quarantine_text, read_quarantine
+    """Say what was set aside, why, and what a person can do; with a reason, name its files."""
+    from site_client import holdings
+    from site_client import quarantine as summary
 
-    table = quarantine_table(read_quarantine(home, reason), reason)
-    emit(as_json, table, quarantine_text(table))
+    if reason:
+        table = holdings.quarantine_table(holdings.read_quarantine(home, reason), reason)
+        emit(as_json, table, holdings.quarantine_text(table))
+    else:
+        found = summary.read_quarantine(home)
+        emit(as_json, summary.as_table(found), summary.as_text(found))
 
 
 @app.command()
@@ -108,15 +113,6 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
     emit(as_json, as_table(found), as_text(found, screen_columns()))
     if found.refused:
         raise typer.Exit(1)
-
-
-@app.command()
-def quarantine(home: Home, as_json: AsJson = False) -> None:
-    """Say what was set aside, why, and what a person can do about it."""
-    from site_client.quarantine import as_table, as_text, read_quarantine
-
-    found = read_quarantine(home)
-    emit(as_json, as_table(found), as_text(found))
 
 
 @app.command()

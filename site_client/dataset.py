@@ -24,6 +24,7 @@ from site_client.deidentify.pseudonyms import pseudonyms
 from site_client.frozen import Frozen, Place, joined, later, load_frozen
 from site_client.gate import admit
 from site_client.identities import count_unusable, refuse_many_unusable
+from site_client.patient_lists import list_findings
 from site_client.patients import Split
 from site_client.preparation import PatientFiles
 from site_client.rosters import InUse, Roster, names_of, relative
@@ -125,6 +126,7 @@ def load_split(home: Path, task: Task, split: Split) -> PatientDataset:
     catalogue = update_catalogue(home)
     if task.privacy.enabled:
         refuse_many_unusable(count_unusable(catalogue, settings.patients.max_studies))
+    findings = list_findings(home, settings.patients, catalogue)
     loaded = _loaded(Place(home, settings, task, catalogue), split)
     roster = Roster(task_hash(task), split, names_of(catalogue, loaded.files))
     InUse(roster, _arrays(home, loaded.files)).keep(home)
@@ -132,7 +134,7 @@ def load_split(home: Path, task: Task, split: Split) -> PatientDataset:
         split,
         loaded.files,
         labels=loaded.labels,
-        notes=Notes(loaded.warnings, roster.digest),
+        notes=Notes((*loaded.warnings, *findings), roster.digest),
         memory_bytes=int(settings.resources.memory_gib * _MEMORY_SHARE * 2**30),
     )
 

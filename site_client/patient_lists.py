@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from site_client.home import split_key
 from site_client.mapping import ACCESSION, ID, ISSUER, PATIENT, STUDY
-from site_client.patients import Register
+from site_client.patients import Register, read_register
 from site_client.settings import PatientLists
 from site_client.tables import TableRow, read_table, rounded_by_spreadsheet, with_zeros
 
@@ -81,6 +82,12 @@ def read_lists(lists: PatientLists, known: Known, register: Register) -> Lists:
         *_idle_mapping(lists.mapping, register, known),
     )
     return Lists(excluded, included, findings)
+
+
+def list_findings(home: Path, lists: PatientLists, table: pd.DataFrame) -> tuple[str, ...]:
+    """Return what is odd about the lists and the mapping: line numbers, no patient."""
+    register = read_register(lists, split_key(home))
+    return read_lists(lists, known_patients(table), register).findings
 
 
 def known_patients(table: pd.DataFrame) -> Known:
