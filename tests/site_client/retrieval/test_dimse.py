@@ -151,7 +151,6 @@ def test_a_wrong_ae_title_is_named_with_the_way_out(
     fetching: Any, dcmqrscp: Any, wrong: dict[str, str], said: str
 ) -> None:
     """Now and then dcmtk hangs up before its answer is read; it is asked again then."""
-
     archive = fetching.dimse()
     report = fetching.fetch(replace(archive, dimse=replace(archive.dimse, **wrong)))
     assert isinstance(report.error, PacsRefusedError)
