@@ -26,8 +26,9 @@ from fedrad.planning.precision import (
     pooled_precision,
     primary,
 )
+from fedrad.planning.readings import Situation
 from fedrad.planning.traffic import Traffic
-from fedrad.planning.verdict import Situation, Verdict, verdict
+from fedrad.planning.verdict import Verdict, verdict
 from fedrad.task import Task, is_evaluation_round, task_hash
 
 AUDIT_FOR_TRAINING = 0.15 / 0.70  # audit patients for each training patient: site.toml's shares

@@ -17,8 +17,9 @@ from fedrad.models.networks import build
 from fedrad.planning import noise
 from fedrad.planning.outcomes import read_outcomes
 from fedrad.planning.precision import Guess, expected_precision, pooled_precision
+from fedrad.planning.readings import Situation
 from fedrad.planning.traffic import traffic
-from fedrad.planning.verdict import Situation, verdict
+from fedrad.planning.verdict import verdict
 from fedrad.privacy.accounting import Event, epsilon
 from fedrad.task import Task, read_task, task_hash, write_task
 from simulations import scenarios
@@ -114,10 +115,11 @@ def test_a_network_that_is_not_in_the_table_is_not_measured_and_no_reason_to_sto
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path, tiny_task("model.parameters={width=20}"))
-    assert run("--task", str(path), "--patients", "40,60,80") == 0
+    assert run("--task", str(path), "--patients", "60,65,80") == 0
     said = flat(capsys.readouterr().out)
     assert "A, B, C: not measured" in said
     assert "no trial has the network filter_bank_cnn with these parameters" in said
+    assert "would be measured: network filter_bank_cnn with its default parameters" in said
 
 
 def test_a_study_that_every_guard_would_refuse_ends_with_one_and_the_reason(
