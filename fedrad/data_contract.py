@@ -13,7 +13,8 @@ from typing import Literal
 from fedrad.modalities import IMAGE_STORAGE
 from fedrad.settings import refuse_problems
 
-_LATER = "not supported by this version of fedrad"
+PLANES = ("axial", "coronal", "sagittal")  # of slices
+WAYS = "LRAPHF"  # where a radiograph's rows and columns point (PS3.3 C.7.6.1.1.1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class DataContract:
     min_columns: int = 32
     spacing_mm: tuple[float, ...] = ()  # resample to this; empty: keep, then resize
     views: tuple[str, ...] = ()  # ViewPosition values; empty: any
+    orientations: tuple[str, ...] = ()  # PLANES of slices, or LF, ... of radiographs; empty: any
     max_images_per_patient: int = 4
 
     def __post_init__(self) -> None:
@@ -44,8 +46,14 @@ class DataContract:
             yield f"max_images_per_patient must be 1 or more, got {self.max_images_per_patient}"
         if self.spacing_mm and len(self.spacing_mm) != self.dimensions:
             yield f"spacing_mm needs {self.dimensions} values, got {list(self.spacing_mm)}"
+        if wrong := [way for way in self.orientations if not self._is_way(way)]:
+            yield f"orientations must be {', '.join(PLANES)}, or two letters as LF, got {wrong}"
         if any(not spacing > 0 for spacing in self.spacing_mm):
             yield f"spacing_mm must be greater than 0, got {list(self.spacing_mm)}"
+
+    @staticmethod
+    def _is_way(text: str) -> bool:
+        return text in PLANES or (len(text) == 2 and set(text) <= set(WAYS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +70,5 @@ class Labels:
 
     def problems(self) -> Iterator[str]:
         """Yield one line for each value that cannot be used."""
-        if self.source not in ("csv", "seg"):
-            yield f"source {self.source!r} is {_LATER}"
         if any(not text.strip() for text in self.map):
             yield "map must not give a blank label a class: blank is unknown, never negative"

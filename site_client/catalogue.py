@@ -28,7 +28,6 @@ from site_client.settings import PatientLists, read_site
 
 FILE = "catalogue.parquet"
 QUARANTINE = "quarantine.csv"
-SEGMENTATION = "SEG"
 
 _LOG = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ from site_client.deidentify.pseudonyms import Pseudonyms
 from site_client.gate import Admitted
 from site_client.label_table import read_labels
 from site_client.labels import label_patients
+from site_client.mask_table import MaskTable, read_mask_table
 from site_client.patients import Split, split_of
 from site_client.settings import SiteSettings
 
@@ -30,7 +31,7 @@ class Unit:
 
     name: str  # keyed digest: the order in which a patient's units are used
     files: tuple[str, ...]  # relative to the archive, sorted
-    truths: tuple[str, ...] = ()  # DICOM SEG files that refer to it
+    truths: tuple[str, ...] = ()  # files of what was drawn on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,9 @@ def assemble(
         refused.append(known.refused)
         warnings += known.notes
         warnings += _label_warnings(known.unknown_keys, found.unmapped, labels)
-    units, without = _units(images, admitted.segmentations, task)
+    truths, notes = _truths(admitted, task, settings, names)
+    warnings += notes
+    units, without = _units(images, truths, task)
     refused.append(without)
     slots = dict(zip(images["patient"], images["slot"], strict=True))
     mine = {p: u for p, u in units.items() if split_of(slots[p], settings.splits) == split}
@@ -86,17 +89,16 @@ def assemble(
 
 
 def _units(
-    images: pd.DataFrame, segmentations: pd.DataFrame, task: Task
+    images: pd.DataFrame, truths: dict[tuple[str, str], list[str]], task: Task
 ) -> tuple[dict[str, tuple[Unit, ...]], pd.DataFrame]:
     volumes = task.data.dimensions == 3
-    truths = _truths(segmentations, "referenced_series" if volumes else "references")
     found: dict[str, list[Unit]] = defaultdict(list)
     without: list[str] = []
     column = "series" if volumes else "instance"
     for names, rows in images.groupby(["patient", column], sort=True)["file"]:
         patient, name = map(str, cast("tuple[str, str]", names))
         unit = Unit(name, tuple(sorted(rows)), tuple(truths.get((patient, name), ())))
-        if task.labels.source == "seg" and not unit.truths:
+        if task.labels.source != "csv" and not unit.truths:
             without += unit.files
         else:
             found[patient].append(unit)
@@ -104,7 +106,26 @@ def _units(
     return {patient: tuple(units) for patient, units in sorted(found.items())}, refused
 
 
-def _truths(segmentations: pd.DataFrame, column: str) -> dict[tuple[str, str], list[str]]:
+def _truths(
+    admitted: Admitted, task: Task, settings: SiteSettings, names: Pseudonyms
+) -> tuple[dict[tuple[str, str], list[str]], list[str]]:
+    """Return the files of drawn truth by patient and unit, and what the screen should say."""
+    if task.labels.source == "nifti":
+        listed = set(admitted.segmentations["file"])
+        table = read_mask_table(settings.labels.file, task.labels, names, listed=listed)
+        notes = [f"{table.absent} masks of the table are not in the archive"] * (table.absent > 0)
+        return _tabled(admitted.images, table), notes
+    column = "referenced_series" if task.data.dimensions == 3 else "references"
+    return _referring(admitted.segmentations, column), []
+
+
+def _tabled(images: pd.DataFrame, table: MaskTable) -> dict[tuple[str, str], list[str]]:
+    units = images[["patient", "series", table.column]].drop_duplicates()
+    rows = units.itertuples(index=False, name=None)
+    return {(patient, one): list(table.files.get(key, ())) for patient, one, key in rows}
+
+
+def _referring(segmentations: pd.DataFrame, column: str) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for file, patient, references in segmentations[["file", "patient", column]].itertuples(
         index=False

@@ -14,10 +14,11 @@ import pandas as pd
 
 from fedrad.modalities import IMAGE_STORAGE
 from fedrad.task import Task
-from site_client.catalogue import SEGMENTATION
 from site_client.frames import ENHANCED
 
 _COMPLETE_WITHOUT = ("duplicate-instance",)  # set aside, and the series lacks nothing
+_MODALITIES = {"seg": "SEG", "rtstruct": "RTSTRUCT"}
+_NIFTI = (".nii", ".nii.gz")
 _OF_PATIENT = "patient-"  # codes that concern every file of a patient alike
 
 
@@ -26,7 +27,7 @@ class Admitted:
     """What the gate let through, and what it did not."""
 
     images: pd.DataFrame  # catalogue rows that the task may use
-    segmentations: pd.DataFrame  # catalogue rows of DICOM SEG objects; empty unless asked for
+    segmentations: pd.DataFrame  # catalogue rows of drawn truth; empty unless asked for
     refused: pd.DataFrame  # columns file, reason, detail
 
 
@@ -38,15 +39,14 @@ def admit(catalogue: pd.DataFrame, task: Task) -> Admitted:
         task: Its ``data`` and ``labels`` tables decide.
 
     Returns:
-        Images in catalogue order, segmentations if the labels come from them, and the other
+        Images in catalogue order, drawn truth if the labels come from it, and the other
         usable files with the first reason that applies. Where a series is one volume, a
         series of which a file was set aside as damaged is refused as a whole: without its
         last slice it would look complete.
     """
     usable = catalogue[catalogue["reason"] == ""]
-    truth = usable["modality"] == SEGMENTATION
-    asked = truth & (task.labels.source == "seg")
-    rest = usable[~asked]
+    truths = _truths(catalogue, task)
+    rest = usable[~usable.index.isin(truths.index)]
     reason = pd.Series("", index=rest.index, dtype=object)
     for code, wrong in _checks(rest, task):
         reason = reason.mask((reason == "") & wrong, code)
@@ -56,9 +56,16 @@ def admit(catalogue: pd.DataFrame, task: Task) -> Admitted:
         broken = (reason == "") & (without != "")
         reason, detail = reason.mask(broken, "series-incomplete"), detail.mask(broken, without)
     refused = rest[["file"]].assign(reason=reason, detail=detail)
-    return Admitted(
-        images=rest[reason == ""], segmentations=usable[asked], refused=refused[reason != ""]
-    )
+    return Admitted(images=rest[reason == ""], segmentations=truths, refused=refused[reason != ""])
+
+
+def _truths(catalogue: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """Return the files that may hold the task's drawn truth; no image has its name."""
+    if task.labels.source == "nifti":  # no DICOM: in the catalogue by its path alone
+        named = catalogue["file"].str.lower().str.endswith(_NIFTI)
+        return catalogue[named & (catalogue["reason"] == "not-dicom")]
+    drawn = catalogue["modality"] == _MODALITIES.get(task.labels.source, "no drawing")
+    return catalogue[drawn & (catalogue["reason"] == "")]
 
 
 def _checks(rows: pd.DataFrame, task: Task) -> Iterator[tuple[str, pd.Series[bool]]]:
@@ -73,6 +80,8 @@ def _checks(rows: pd.DataFrame, task: Task) -> Iterator[tuple[str, pd.Series[boo
     yield "multi-frame", (rows["frames"] != 1) & ~stack
     yield "too-small", (rows["rows"] < data.min_rows) | (rows["columns"] < data.min_columns)
     yield "localizer", rows["image_type"].str.split("\\", regex=False).map(_is_localizer)
+    if data.orientations:
+        yield "other-orientation", ~rows["orientation"].isin(data.orientations)
     if data.views:
         yield "other-view", ~rows["view"].isin(data.views)
     if data.dimensions == 3 or task.labels.key == "SeriesInstanceUID":

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
 from site_client.archive.instances import (
     UnusableFileError,
@@ -22,6 +21,7 @@ from site_client.archive.instances import (
 )
 from site_client.grey import grey_values
 from site_client.picture import picture
+from site_client.spacing import patient_spacing_mm
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Image:
     """One image with what later steps need of its header."""
 
     pixels: NDArray[np.float32]  # (rows, columns)
-    spacing_mm: tuple[float, ...]  # between rows, between columns; empty if unknown
+    spacing_mm: tuple[float, ...]  # in the patient, between rows, columns; empty if unknown
     uid: str  # SOPInstanceUID, to find its mask; never leaves this process
 
 
@@ -46,14 +46,7 @@ def read_image(path: Path) -> Image:
     stored = decode(instance)
     if stored.ndim != 2:
         raise UnusableFileError("multi-frame")
-    with foreign_bytes("unreadable"):
+    with foreign_bytes("grey-scale-unknown"):
         pixels = grey_values(instance, stored)
-        return Image(pixels, _spacing_mm(instance), str(instance.SOPInstanceUID))
-
-
-def _spacing_mm(instance: Dataset) -> tuple[float, ...]:
-    # PixelSpacing is in the patient, ImagerPixelSpacing at the detector (PS3.3 10.7.1.3).
-    raw = instance.get("PixelSpacing") or instance.get("ImagerPixelSpacing") or ()
-    spacing = tuple(float(value) for value in raw)
-    usable = len(spacing) == 2 and all(np.isfinite(s) and s > 0 for s in spacing)
-    return spacing if usable else ()
+    with foreign_bytes("unreadable"):
+        return Image(pixels, patient_spacing_mm(instance), str(instance.SOPInstanceUID))

@@ -30,6 +30,13 @@ _SAME_EXAM = ("StudyInstanceUID", "AccessionNumber")  # one may stand for the ot
 _DATES = ("%Y-%m-%d", "%Y%m%d", "%d.%m.%Y")  # no 03/04/2024: nobody can tell the month
 _SIDES = {"": "", "L": "L", "R": "R", "LEFT": "L", "RIGHT": "R", "B": "", "BOTH": "", "U": ""}
 
+_TROUBLE = {
+    "no key": "have no key",
+    "rounded": "have a number as 1.2E+11, whose digits a spreadsheet threw away; export it as text",
+    "side": "have a laterality that is not L, R, B or U",
+    "date": "have a date that is not YYYY-MM-DD, YYYYMMDD or DD.MM.YYYY",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Vote:
@@ -67,8 +74,8 @@ def read_labels(path: Path | None, labels: Labels, names: Pseudonyms) -> LabelTa
         LabelError: There is no file, it cannot be read, lacks a column, or holds no label
             that the task knows.
     """
-    table = _table(path, labels)
-    key = _key_column(path, table, labels)
+    table = read_keyed_table(path, labels, VALUE)
+    key = key_column(path, table, labels, VALUE)
     trouble: dict[str, list[int]] = {name: [] for name in _TROUBLE}
     rows = [(row, row.get(key[0])) for row in table.rows]
     blank = sum(not row.get(VALUE) for row, _ in rows)
@@ -89,35 +96,37 @@ def read_labels(path: Path | None, labels: Labels, names: Pseudonyms) -> LabelTa
     return LabelTable(KEY_COLUMNS[key[1]], tuple(votes), unmapped, blank, notes, zeros)
 
 
-_TROUBLE = {
-    "no key": "have no key",
-    "rounded": "have a number as 1.2E+11, whose digits a spreadsheet threw away; export it as text",
-    "side": "have a laterality that is not L, R, B or U",
-    "date": "have a date that is not YYYY-MM-DD, YYYYMMDD or DD.MM.YYYY",
-}
+def read_keyed_table(path: Path | None, labels: Labels, value: str) -> Table:
+    """Read a table of keys and a value column, in whatever spelling a spreadsheet gave it.
 
-
-def _table(path: Path | None, labels: Labels) -> Table:
+    Raises:
+        LabelError: There is no file, or it cannot be read.
+    """
     if path is None:
         raise LabelError(
-            f"the task needs labels; name a CSV with the columns {labels.key} and {VALUE} "
+            f"the task needs labels; name a CSV with the columns {labels.key} and {value} "
             "as [labels] file in site.toml"
         )
     try:
-        return read_table(path, (*KEY_COLUMNS, *KEY_COLUMNS.values(), VALUE, *_OPTIONAL))
+        return read_table(path, (*KEY_COLUMNS, *KEY_COLUMNS.values(), value, *_OPTIONAL))
     except ArchiveError as error:
         raise LabelError(f"the labels cannot be read: {error}; see [labels] file") from None
 
 
-def _key_column(path: Path | None, table: Table, labels: Labels) -> tuple[str, str]:
-    """Return the table's column that holds the key, and the task's name for it."""
+def key_column(path: Path | None, table: Table, labels: Labels, value: str) -> tuple[str, str]:
+    """Return the table's column that holds the key, and the task's name for it.
+
+    Raises:
+        LabelError: It has none, or no column ``value``.
+    """
     others = _SAME_EXAM if labels.key in _SAME_EXAM else ()
     for key in (labels.key, *others):
         for column in (key, KEY_COLUMNS[key]):
-            if column in table.columns and VALUE in table.columns:
+            if column in table.columns and value in table.columns:
                 return column, key
-    missing = [VALUE] if VALUE not in table.columns else [labels.key]
-    raise LabelError(f"{path} lacks the column {' and '.join(missing)}")
+    raise LabelError(
+        f"{path} lacks the column {value if value not in table.columns else labels.key}"
+    )
 
 
 def _spoiled(row: TableRow, key: str, trouble: dict[str, list[int]]) -> bool:

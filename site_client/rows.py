@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from site_client.archive.facts import Facts
 from site_client.archive.folder import ArchiveFile
 from site_client.deidentify.pseudonyms import Pseudonyms
@@ -22,6 +24,8 @@ KEYWORDS = (
     "StudyInstanceUID", "SeriesInstanceUID", "AccessionNumber", "Rows", "Columns",
     "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation",
     "ViewPosition", "ImageType", "BurnedInAnnotation", "ReferencedSeriesSequence",
+    "PatientOrientation", "ImageOrientationPatient", "Manufacturer", "ManufacturerModelName",
+    "DeviceSerialNumber",
 )  # fmt: skip
 
 
@@ -55,11 +59,16 @@ class Row:
     view: str = ""
     image_type: str = ""
     burned_in: str = ""
+    orientation: str = ""  # LF, ... of a radiograph; axial, coronal, sagittal, oblique of a slice
+    maker: str = ""  # of the scanner, with its model
+    device: str = ""  # pseudonym of its serial number
     references: str = ""  # a segmentation's source images, pseudonyms with spaces between
     referenced_series: str = ""
 
 
 COLUMNS = tuple(Row.__dataclass_fields__)
+_UPRIGHT = 0.9  # cosine between a slice's normal and the patient's axis, 26 degrees
+_LONGEST = 64  # characters of a maker's or a model's name (LO)
 _SEXES = ("M", "F", "O")  # PS3.3 C.7.1.1; anything else says nothing
 
 
@@ -73,6 +82,7 @@ def as_row(found: ArchiveFile, facts: Facts, register: Register, *, version: str
         version: What the row's meaning depends on besides the file.
     """
     said = _values(facts.values, register.names) | _patient(facts.values, register)
+    said |= _scanner(facts.values, register.names)
     said |= _references(facts.references, register.names)
     return Row(found.file, found.bytes, found.mtime_ns, version, fault=facts.fault, **said)
 
@@ -93,6 +103,28 @@ def _values(said: Mapping[str, str], names: Pseudonyms) -> dict[str, Any]:
         "view": said.get("ViewPosition", ""),
         "image_type": said.get("ImageType", ""),
         "burned_in": said.get("BurnedInAnnotation", ""),
+        "orientation": _orientation(said),
+    }
+
+
+def _orientation(said: Mapping[str, str]) -> str:
+    cosines = said.get("ImageOrientationPatient", "")
+    if not cosines:  # a projection: the first letter of the rows' and of the columns' direction
+        return "".join(way[:1] for way in said.get("PatientOrientation", "").split("\\"))
+    try:
+        rows, columns = np.array([float(v) for v in cosines.split("\\")]).reshape(2, 3)
+    except ValueError:
+        return ""
+    normal = np.abs(np.cross(rows, columns))
+    plane = ("sagittal", "coronal", "axial")[int(normal.argmax())]
+    return plane if normal.max() > _UPRIGHT else "oblique"
+
+
+def _scanner(said: Mapping[str, str], names: Pseudonyms) -> dict[str, str]:
+    parts = (said.get("Manufacturer", ""), said.get("ManufacturerModelName", ""))
+    return {
+        "maker": " ".join(part[:_LONGEST] for part in parts if part),
+        "device": _name(said, "DeviceSerialNumber", names, "device"),
     }
 
 

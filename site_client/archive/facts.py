@@ -48,6 +48,8 @@ from site_client.archive.instances import (
 )
 
 REFERENCES = "ReferencedSeriesSequence"
+DRAWN = ("SEG", "RTSTRUCT")  # modalities that say what they were drawn on
+_OF_CONTOURS = "ReferencedFrameOfReferenceSequence"
 _PADDING = " \t\r\n\0"
 _FIRST_READ = 1 << 15  # nearly every header ends within these bytes
 _NUMBERS = {b"US": 2, b"UL": 4}  # VR to bytes of one
@@ -166,7 +168,7 @@ def _facts(head: bytes, keywords: tuple[str, ...], size: int) -> Facts:
     implicit = syntax == ImplicitVRLittleEndian
     found = walk(data, start, tags, implicit=implicit, whole=whole)
     values = {tags[tag]: _text(data, tag, found.elements[tag]) for tag in found.elements}
-    if values.get("Modality") == "SEG":
+    if values.get("Modality") in DRAWN:
         raise Unusual  # what it was drawn on lies in a sequence
     return Facts(
         values, fault=_fault(values, syntax, _bytes_of(found.pixels, max(size, len(data))))
@@ -214,11 +216,11 @@ def _parsed(data: bytes, keywords: tuple[str, ...]) -> Facts:
     """Read the same by pydicom, which interprets what ``elements`` does not."""
     refuse_hostile(data)
     file = io.BytesIO(data)
-    elements = dcmread(file, stop_before_pixels=True, specific_tags=list(keywords))
+    elements = dcmread(file, stop_before_pixels=True, specific_tags=[*keywords, _OF_CONTOURS])
     syntax = str(elements.file_meta.get("TransferSyntaxUID") or "")
     asked = (keyword for keyword in keywords if keyword in elements and keyword != REFERENCES)
     values = {keyword: _spelled(elements, keyword) for keyword in asked}
-    references = _references(elements) if values.get("Modality") == "SEG" else {}
+    references = _references(elements) if values.get("Modality") in DRAWN else {}
     if syntax == DeflatedExplicitVRLittleEndian:
         left = len(dcmread(io.BytesIO(data)).get("PixelData") or b"")
     else:
@@ -243,8 +245,8 @@ def _one(value: Any) -> str:
 
 def _references(elements: Dataset) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for item in elements.get(REFERENCES) or []:
-        images = item.get("ReferencedInstanceSequence") or []
+    for item in _drawn_on(elements):
+        images = item.get("ReferencedInstanceSequence") or item.get("ContourImageSequence") or []
         uids = found.setdefault(str(item.SeriesInstanceUID), [])
         uids += [str(image.ReferencedSOPInstanceUID) for image in images]
     if sum(map(len, found.values())) > _MOST_REFERENCES:
@@ -252,11 +254,21 @@ def _references(elements: Dataset) -> dict[str, list[str]]:
     return found
 
 
+def _drawn_on(elements: Dataset) -> Iterator[Dataset]:
+    """Yield the series that a segmentation or a structure set (PS3.3 C.8.8.5) refers to."""
+    yield from elements.get(REFERENCES) or []
+    for frame in elements.get(_OF_CONTOURS) or []:
+        for study in frame.get("RTReferencedStudySequence") or []:
+            yield from study.get("RTReferencedSeriesSequence") or []
+
+
 def _fault(values: dict[str, str], syntax: str, pixel_bytes: int | None) -> str:
     if not syntax:
         return "syntax-missing"
     if not values.get("SOPInstanceUID"):
         return "instance-uid-missing"
+    if values.get("Modality") == "RTSTRUCT":
+        return ""  # contours have no pixels
     rows, columns, samples, bits, frames = (
         int(values.get(keyword) or default) for keyword, default in _PIXEL_NUMBERS
     )

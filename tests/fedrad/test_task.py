@@ -20,8 +20,6 @@ from fedrad.task import Task, read_task, task_hash, write_task
     [
         "evaluation.strata=['sex']",
         "analysis.final_round=fixed",
-        "labels.source=nifti",
-        "labels.source=rtstruct",
         "task.kind=evaluate",
     ],
 )
@@ -34,6 +32,25 @@ def test_what_this_version_does_not_do_is_refused(setting: str) -> None:
 def test_truth_of_another_kind_is_refused_before_any_patient_is_asked(settings: tuple[str]) -> None:
     with pytest.raises(SettingsError, match="cannot take its truth from"):
         tiny_task(*settings)
+
+
+@pytest.mark.parametrize("source", ["rtstruct", "nifti"])
+def test_what_is_drawn_on_series_needs_volumes(source: str) -> None:
+    with pytest.raises(SettingsError, match=rf"labels.source '{source}' needs data.dimensions = 3"):
+        tiny_task("task.kind=segmentation", f"labels.source={source}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("data.modality=US", "sop_classes must be named, except for CR, DX, MG, CT, MR, PT"),
+        ("data.min_rows=0", "min_rows and min_columns must be 1 or more"),
+        ("data.orientations=['LX']", "orientations must be axial, coronal, sagittal, or two"),
+    ],
+)
+def test_a_contract_on_data_that_nothing_could_keep_is_refused(setting: str, line: str) -> None:
+    with pytest.raises(SettingsError, match=line):
+        tiny_task(setting)
 
 
 KNOWN = "source='a paper', data='phantoms', licence='CC0-1.0'"

@@ -78,3 +78,34 @@ def test_a_copy_of_a_slice_takes_nothing_from_its_series(
     slices = site.series("P1", np.zeros((6, 16, 16), np.int16))
     site.add(slices[2], "P1/copy.dcm")
     assert len(admit(update_catalogue(site.home), make_task(**as_volumes)).images) == 6
+
+
+@pytest.mark.parametrize(
+    ("elements", "found"),
+    [
+        ({"PatientOrientation": ["L", "F"]}, "LF"),
+        ({"PatientOrientation": ["LA", "FP"]}, "LF"),
+        ({}, ""),
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}, "axial"),
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "sagittal"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "coronal"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 0.7071068, 0.7071068]}, "oblique"),
+    ],
+)
+def test_a_task_may_ask_for_an_orientation(
+    site: Any, make_task: Any, elements: dict[str, Any], found: str
+) -> None:
+    site.image("P1", "1.dcm", **elements)
+    table = update_catalogue(site.home)
+    assert list(table["orientation"]) == [found]
+    refused = admit(table, make_task(data={"orientations": ["LF", "axial"]})).refused
+    expected = [] if found in ("LF", "axial") else ["other-orientation"]
+    assert list(refused["reason"]) == expected
+
+
+def test_the_scanner_is_known_by_its_maker_and_a_pseudonym(site: Any) -> None:
+    site.image(
+        "P1", "1.dcm", Manufacturer="Acme", ManufacturerModelName="One", DeviceSerialNumber="77"
+    )
+    row = update_catalogue(site.home).iloc[0]
+    assert (row["maker"], len(row["device"])) == ("Acme One", 32)

@@ -47,9 +47,29 @@ def test_a_grey_scale_that_is_not_known_is_refused(site: Any, elements: dict[str
         read_image(site.archive / "x.dcm")
 
 
-def test_spacing_comes_from_the_patient_before_the_detector(site: Any) -> None:
-    site.image("P1", "a.dcm", PixelSpacing=[0.5, 0.4], ImagerPixelSpacing=[0.6, 0.6])
-    site.image("P1", "b.dcm", PixelSpacing=None, ImagerPixelSpacing=[0.6, 0.6])
-    site.image("P1", "c.dcm", PixelSpacing=None)
-    spacings = [read_image(site.archive / f"{name}.dcm").spacing_mm for name in "abc"]
-    assert spacings == [(0.5, 0.4), (0.6, 0.6), ()]
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({"PixelSpacing": [0.5, 0.4]}, (0.5, 0.4)),
+        ({"PixelSpacing": [0.5, 0.4], "ImagerPixelSpacing": [0.6, 0.6]}, (0.5, 0.4)),
+        ({"PixelSpacing": [0.6, 0.6], "ImagerPixelSpacing": [0.6, 0.6]}, ()),
+        (
+            {"PixelSpacing": [0.6, 0.6], "ImagerPixelSpacing": [0.6, 0.6],
+             "PixelSpacingCalibrationType": "FIDUCIAL"},
+            (0.6, 0.6),
+        ),
+        (
+            {"PixelSpacing": None, "ImagerPixelSpacing": [0.6, 0.3],
+             "EstimatedRadiographicMagnificationFactor": 1.5},
+            (0.4, 0.2),
+        ),
+        ({"PixelSpacing": None, "ImagerPixelSpacing": [0.6, 0.6]}, ()),
+        ({"PixelSpacing": [0, 0.4]}, ()),
+        ({"PixelSpacing": None}, ()),
+    ],
+)  # fmt: skip
+def test_the_detectors_spacing_is_never_taken_for_the_patients(
+    site: Any, elements: dict[str, Any], expected: tuple[float, ...]
+) -> None:
+    site.image("P1", "a.dcm", **elements)
+    assert read_image(site.archive / "a.dcm").spacing_mm == pytest.approx(expected)
