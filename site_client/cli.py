@@ -34,7 +34,7 @@ def catalogue(
     from site_client.holdings import as_table, as_text
 
     if archive is not None:
-        counts = as_table(look_at(archive))
+        counts = as_table(look_at(archive.absolute()))
     elif home is not None:
         counts = as_table(update_catalogue(home))
     else:

@@ -177,6 +177,7 @@ def read_site(home: Path) -> SiteSettings:
     Raises:
         SettingsError: Every problem of the file at once.
     """
+    home = home.absolute()  # worker processes have another working folder
     settings = read_settings(SiteSettings, home / FILE)
     return dataclasses.replace(
         settings,

@@ -58,6 +58,16 @@ def test_relative_paths_are_taken_from_the_home(tmp_path: Path, site_toml: str) 
     assert settings.patients.mapping is None
 
 
+def test_a_home_that_is_named_relatively_has_absolute_paths(
+    tmp_path: Path, site_toml: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers that open the archive's files have another working folder."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "site.toml").write_text(site_toml)
+    monkeypatch.chdir(tmp_path)
+    assert read_site(Path("home")).archive.path == tmp_path / "home" / "../archive"
+
+
 def test_shares_that_do_not_sum_to_one_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"sum to 1, got 0\.9"):
         Shares(train=0.6)
