@@ -14,13 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydicom import dcmread
-from pydicom.filereader import read_file_meta_info
-from pydicom.uid import DeflatedExplicitVRLittleEndian
-
 from fedrad import durable
+from site_client.archive.facts import read_facts
+from site_client.archive.faults import UnusableFileError
 from site_client.archive.inbox import Inbox
-from site_client.archive.instances import UnusableFileError, foreign_bytes
 from site_client.archive.pacs import Series
 from site_client.deidentify.pseudonyms import Pseudonyms
 
@@ -83,11 +80,9 @@ class Store:
         return settled
 
     def _name(self, series: Series, path: Path) -> str:
-        with foreign_bytes("unreadable"):
-            if read_file_meta_info(path).TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
-                raise UnusableFileError("deflated")
-            elements = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-            found = [str(elements.get(tag) or "").strip() for tag in _TAGS]
+        status = path.stat()
+        values = read_facts(path, _TAGS, (status.st_size, status.st_mtime_ns)).values
+        found = [values.get(tag, "") for tag in _TAGS]
         if not found[0] or found[1:] != [series.study, series.uid]:
             raise UnusableFileError(NOT_ASKED_FOR)
         return self.names.of(INSTANCE, found[0])
