@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from aggregator.run_folder import Row, Run
-from fedrad.privacy.accounting import Event, best_attack, epsilon, site_epsilon
-
-FALSE_ALARM = 0.01
+from fedrad.privacy.accounting import FALSE_ALARM, Event, best_attack, epsilon, site_epsilon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,10 @@ def attack_sentence(paid: Paid) -> str:
     if paid.attack is None:
         return ""
     share = f"{math.ceil(paid.attack * 100 - 1e-9)} %"
-    return f"at 1 % false alarms a perfect attacker recognises at most {share} of participants"
+    return (
+        f"at {100 * FALSE_ALARM:g} % false alarms a perfect attacker recognises at most {share} "
+        "of participants"
+    )
 
 
 def _site(rows: Sequence[Row], site: str, delta: float) -> Paid:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fedrad.clock import SystemClock
-from fedrad.privacy.accounting import Event, attack_within, best_attack
+from fedrad.privacy.accounting import FALSE_ALARM, Event, attack_within, best_attack
 from fedrad.privacy.bounds import EVERYBODY, Bound, Limit, Plans, bound
 from fedrad.privacy.ledger import Line, Stream, unsettled
 from site_client import audit, study
@@ -23,7 +23,6 @@ from site_client.guard import check_anchor
 from site_client.journal import Journal
 from site_client.settings import SiteSettings
 
-FALSE_ALARM = 0.01
 _MOST_REPEATS = 1 << 12
 _MOST_WARNINGS = 5
 

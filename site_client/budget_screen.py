@@ -8,7 +8,8 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from site_client.budget import FALSE_ALARM, Budget, Paid
+from fedrad.privacy.accounting import FALSE_ALARM
+from site_client.budget import Budget, Paid
 
 _WIDTH = 100
 

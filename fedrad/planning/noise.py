@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedrad.privacy.accounting import Event, best_attack, epsilon, plan_sigma
+from fedrad.privacy.accounting import FALSE_ALARM, Event, best_attack, epsilon, plan_sigma
 from fedrad.protocol.checks import agreed_steps
 from fedrad.task import Task
-
-FALSE_ALARM = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

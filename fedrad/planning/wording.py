@@ -17,8 +17,9 @@ from rich.table import Table
 
 from fedrad.planning.forecast import Forecast, SiteForecast
 from fedrad.planning.grounds import grounds
-from fedrad.planning.noise import FALSE_ALARM, Spending
+from fedrad.planning.noise import Spending
 from fedrad.planning.precision import Precision
+from fedrad.privacy.accounting import FALSE_ALARM
 
 _METRICS = {"auroc": "AUROC", "dice_mean": "Dice"}
 _UNKNOWN = "–"  # a half-width that noise leaves no estimate of

@@ -27,6 +27,7 @@ from fedrad.settings import refuse_problems
 
 Mechanism = Literal["subsampled-gaussian", "gaussian", "exact"]
 
+FALSE_ALARM = 0.01  # share of non-participants that an attacker may take for participants
 LEAST_MULTIPLIER = 0.2  # less noise counts as none: epsilon is infinite
 _MOST_MULTIPLIER = 1e4
 _FINEST = 2e-5
@@ -157,7 +158,7 @@ def plan_sigma(*, epsilon: float, delta: float, q: float, steps: int) -> float:
     return _on_grid(_first(below, enough, lambda index: fits(index, 1.0)) or enough)
 
 
-def best_attack(events: Iterable[Event], *, false_alarm: float = 0.01) -> float:
+def best_attack(events: Iterable[Event], *, false_alarm: float = FALSE_ALARM) -> float:
     """Return how many participants a perfect attacker recognises at a false-alarm rate.
 
     The attacker knows everything but whether one given patient took part, and sees every
@@ -191,7 +192,7 @@ def best_attack(events: Iterable[Event], *, false_alarm: float = 0.01) -> float:
     return float(np.clip(min(joining.min(), leaving.min()), false_alarm, 1.0))
 
 
-def attack_within(epsilon: float, delta: float, *, false_alarm: float = 0.01) -> float:
+def attack_within(epsilon: float, delta: float, *, false_alarm: float = FALSE_ALARM) -> float:
     """Return what a perfect attacker recognises at most, where only one (epsilon, delta) holds.
 
     Looser than ``best_attack``, which knows delta for every epsilon; arguments, bound and
