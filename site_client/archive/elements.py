@@ -100,6 +100,17 @@ def meta(data: bytes) -> tuple[str, int]:
     raise Unusual
 
 
+def element_at(data: bytes, position: int, *, implicit: bool) -> Element:
+    """Return the element that begins at ``position``; errors as ``walk``."""
+    try:
+        _, vr, start, length = (_implicit_element if implicit else _explicit_element)(
+            data, position
+        )
+    except struct_error:
+        raise Short from None
+    return Element(vr, start, length)
+
+
 class _Walk:
     def __init__(self, data: bytes, *, implicit: bool) -> None:
         self._data, self._depth = data, limits().depth

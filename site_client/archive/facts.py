@@ -12,7 +12,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from site_client.archive.elements import (
     Element,
     Short,
     Unusual,
+    element_at,
     meta,
     standard_vr,
     walk,
@@ -200,6 +201,8 @@ def _text(data: bytes, tag: int, element: Element) -> str:
     if not raw.isascii() or b"\x1b" in raw:
         raise Unusual  # another character set: (0008,0005) decides
     text = raw.decode("ascii").strip(_PADDING)
+    if not text.isprintable():
+        raise Unusual  # padding in the middle
     if vr == b"IS" and text and not text.isdigit():
         raise Unusual
     return text
@@ -224,8 +227,17 @@ def _parsed(data: bytes, keywords: tuple[str, ...]) -> Facts:
     if syntax == DeflatedExplicitVRLittleEndian:
         left = len(dcmread(io.BytesIO(data)).get("PixelData") or b"")
     else:
-        left = len(data) - file.tell() - (8 if syntax == ImplicitVRLittleEndian else 12)
-    return Facts(values, references, _fault(values, syntax, max(0, left)))
+        left = _left(data, file.tell(), syntax)
+    return Facts(values, references, _fault(values, syntax, left))
+
+
+def _left(data: bytes, position: int, syntax: str) -> int:
+    """Return how many bytes of pixels begin at ``position``, where pydicom stopped."""
+    implicit = syntax == ImplicitVRLittleEndian
+    if syntax != ExplicitVRBigEndian:
+        with suppress(Unusual):
+            return _bytes_of(element_at(data, position, implicit=implicit), len(data)) or 0
+    return max(0, len(data) - position - 12)
 
 
 def _spelled(elements: Dataset, keyword: str) -> str:

@@ -1,45 +1,91 @@
-"""286 real DICOM files of many makers, some broken: the path reads or sets aside, and goes on."""
+"""286 real DICOM files of many makers, some broken: read as pydicom reads them, or set aside."""
 
-import os
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pydicom
 import pytest
+from numpy.typing import NDArray
 
-from site_client.archive.instances import UnusableFileError
-from site_client.catalogue import update_catalogue
+from fedrad.data_contract import Labels
+from site_client.archive.readers import Answer, Outcome, Readers, Request
+from site_client.catalogue import look_at
 from site_client.gate import admit
-from site_client.images import read_image
-
-REPOSITORY = Path(__file__).parents[2]
-FILES = Path(os.environ.get("FEDRAD_DATA", REPOSITORY / "../shared/data")) / "dicom/files"
-
-pytestmark = pytest.mark.skipif(
-    not FILES.is_dir(), reason="no real DICOM files: set FEDRAD_DATA to a folder with dicom/files"
-)
+from site_client.grey import grey_values
+from site_client.limits import Reading
 
 
-def test_every_real_file_is_read_or_set_aside_with_a_reason(
-    site: Any, make_task: Any, site_toml: str
+@pytest.fixture(scope="module")
+def table(dicom_files: Path) -> pd.DataFrame:
+    """Return their catalogue."""
+    return look_at(dicom_files)
+
+
+def pydicom_pixels(path: Path) -> NDArray[Any] | None:
+    """Return what pydicom decodes by its own choice of decoder; ``None`` if it cannot."""
+    with suppress(Exception):
+        return np.asarray(pydicom.dcmread(path).pixel_array)
+    return None
+
+
+def admitted(table: pd.DataFrame, make_task: Any) -> list[str]:
+    """Return the files that a contract admits which asks for nothing but grey single images."""
+    found: list[str] = []
+    for modality, rows in table[table["reason"] == ""].groupby("modality"):
+        classes = sorted(set(rows["sop_class"]))
+        data = {"modality": modality, "sop_classes": classes, "min_rows": 1, "min_columns": 1}
+        found += list(admit(table, make_task(data=data)).images["file"])
+    return sorted(found)
+
+
+def read_all(folder: Path, files: list[str]) -> Iterator[tuple[str, Outcome]]:
+    """Read each image in a worker process."""
+    place = {file: (folder / file).stat() for file in files}
+    requests = [
+        Request(
+            "site_client.unit_files:read_image_unit",
+            {
+                "folder": str(folder),
+                "files": [(file, place[file].st_size, place[file].st_mtime_ns, "")],
+                "truths": [],
+                "labels": {"source": Labels(source="csv").source},
+            },
+        )
+        for file in files
+    ]
+    with Readers(Reading()) as readers:
+        yield from zip(files, readers.each(requests), strict=True)
+
+
+def test_every_admitted_file_has_the_pixels_that_pydicom_decodes(
+    dicom_files: Path, table: pd.DataFrame, make_task: Any
 ) -> None:
-    site.settings(site_toml.replace("../archive", str(FILES.resolve())))
-    table = update_catalogue(site.home)
-    assert len(table) == sum(path.is_file() for path in FILES.rglob("*"))
-    counts: Counter[str] = Counter()
-    for modality in ("CT", "MR", "CR"):
-        task = make_task(data={"modality": modality, "min_rows": 8, "min_columns": 8})
-        for file in admit(table, task).images["file"]:
-            counts[read(FILES / file)] += 1
-    assert counts["read"] >= 60
-    assert set(counts) <= {"read", "pixels-unreadable"}
+    wanted = admitted(table, make_task)
+    assert len(wanted) >= 60
+    for file, outcome in read_all(dicom_files, wanted):
+        theirs = pydicom_pixels(dicom_files / file)
+        assert isinstance(outcome, Answer), file
+        if "refused" in outcome.result:
+            reason = outcome.result["refused"][0]
+            assert (reason == "pixels-unreadable") == (theirs is None), (file, reason)
+            assert reason in ("pixels-unreadable", "grey-scale-unknown"), file
+        else:
+            assert theirs is not None, file
+            expected = grey_values(pydicom.dcmread(dicom_files / file), theirs)
+            np.testing.assert_array_equal(outcome.arrays[0], expected, err_msg=file)
 
 
-def read(path: Path) -> str:
-    """Return ``read`` or the reason why not."""
-    try:
-        pixels = read_image(path).pixels
-    except UnusableFileError as error:
-        return error.reason
-    return "read" if np.isfinite(pixels).all() else "not-finite"
+def test_what_is_set_aside_before_any_contract_is_what_pydicom_does_not_decode(
+    dicom_files: Path, table: pd.DataFrame
+) -> None:
+    assert len(table) == sum(path.is_file() for path in dicom_files.rglob("*"))
+    about_pixels = ("not-dicom", "syntax-missing", "no-pixels", "syntax-unsupported", "truncated")
+    refused = table[~table["reason"].isin(("", "duplicate-instance", "patient-id-unusable"))]
+    assert set(refused["reason"]) <= {*about_pixels, "unreadable", "instance-uid-missing"}
+    for file, reason in refused[["file", "reason"]].itertuples(index=False):
+        if reason in about_pixels:
+            assert pydicom_pixels(dicom_files / file) is None, (file, reason)
