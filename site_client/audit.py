@@ -54,8 +54,9 @@ def read(home: Path) -> list[dict[str, Any]]:
 
 
 def last_head(home: Path) -> str:
-    """Return the ledger's head as it was last noted; empty before the first answer."""
-    return next((note["ledger_head"] for note in reversed(read(home)) if "ledger_head" in note), "")
+    """Return the ledger's head when the site last answered or mended it; empty before that."""
+    kept = (note for note in reversed(read(home)) if note["kind"] in ("answered", "adopted"))
+    return str(next(kept, {}).get("ledger_head", ""))
 
 
 def _whole(content: bytes) -> Iterator[dict[str, Any]]:

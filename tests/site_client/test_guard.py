@@ -259,7 +259,7 @@ def test_a_commit_below_the_reservation_gives_room_back(tmp_path: Path) -> None:
         (hospital(min_noise=1.6), train(), "noise multiplier 1.5 is under min_noise 1.6"),
         (hospital(), train(steps=31), "31 steps in a round are over max_steps 30"),
         (hospital(delta_limit=1e-5), train(), "delta 0.0001 is over delta_limit 1e-05"),
-        (hospital(delta_limit=0.1), train(task=make_task(delta=0.05)), "not below 1 / 120"),
+        (hospital(delta_limit=0.1), train(task=make_task(delta=0.05)), "delta 0.05 is not below"),
         (hospital(delta_limit=0.1), train(), "delta_limit 0.1 is not below 1 / 120"),
         (hospital(), exact(train()), "only a simulation may run it"),
         (hospital(), exact(audit("a1")), "only a simulation may run it"),

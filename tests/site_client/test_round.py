@@ -15,6 +15,7 @@ import pytest
 import torch
 from tiny_study import EXACT, SITES, TinyStudy, copy_study, sign_study, tiny_task
 
+from fedrad.errors import LedgerError
 from fedrad.parameters import digest
 from fedrad.privacy.ledger import parse_line, spent
 from fedrad.task import task_hash
@@ -288,6 +289,37 @@ def test_training_that_dies_was_charged_before_and_stays_charged(
     assert [event.steps for event in spent([line])["train"]] == [2]
     assert [event["hash"] for event in reply.events] == [line.hash]
     assert reply.ledger_head == line.hash
+
+
+def test_what_cannot_train_is_refused_before_it_is_charged(hospitals: Path, tmp_path: Path) -> None:
+    study = copy_study(hospitals, tmp_path / "run", 'recipe.augment=["nonsense"]')
+    assert study.answer().outcome == "failed"
+    assert ledger(study) == []
+
+
+def test_a_ledger_that_was_deleted_is_missed_at_home_without_any_anchor(study: TinyStudy) -> None:
+    study.answer()
+    (study.home() / "ledger.jsonl").unlink()
+    for _ in range(2):
+        reply = study.answer(round_number=2)
+        assert (reply.outcome, reply.reason_code) == ("refused", "declined")
+    assert "deleted or rolled back" in last_note(study)["sentence"]
+    with pytest.raises(LedgerError, match="deleted or rolled back"):
+        read_budget(study.home(), read_site(study.home()))
+
+
+def test_a_cohort_below_the_minimum_is_named_at_home_and_nowhere_else(study: TinyStudy) -> None:
+    """The agreed number is rounded up: one patient more than there are."""
+    there = len(load_split(study.home(), study.task, "train"))
+    agreed = study.contract.sites["east"].patients_agreed
+    assert there < agreed
+    settings = study.home() / "site.toml"
+    text = re.sub(r"min_patients = \d+", f"min_patients = {agreed}", settings.read_text())
+    settings.write_text(text)
+    reply = study.answer()
+    assert reply.outcome == "done"
+    sentences = [note.get("sentence", "") for note in audit.read(study.home())]
+    assert any(f"there are {there}, min_patients is {agreed}" in line for line in sentences)
 
 
 def test_a_second_try_after_a_death_is_charged_again(hospitals: Path, tmp_path: Path) -> None:

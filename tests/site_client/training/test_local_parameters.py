@@ -150,3 +150,17 @@ def test_a_site_whose_network_was_fitted_declines_before_anything_is_charged(
     assert (reply.outcome, reply.reason_code, reply.update) == ("refused", "declined", {})
     assert "is this site's own" in audit.read(study.home())[-1]["sentence"]
     assert len((study.home() / "ledger.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_tensor_in_an_attribute_and_a_hook_are_no_way_around() -> None:
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    names = [name for name, _ in plain.named_parameters()]
+    refuse_unaccounted(plain, names, constants={})
+    plain[0].site_mean = np.ones(3, np.float32)  # type: ignore[assignment]
+    with pytest.raises(PrivacyError, match="'0.site_mean' is this site's own"):
+        refuse_unaccounted(plain, names, constants={})
+    refuse_unaccounted(plain, names, constants=digests(plain))
+    hooked = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    hooked[1].register_forward_pre_hook(lambda _module, given: (given[0] - 3.0,))
+    with pytest.raises(PrivacyError, match="'1' has hooks"):
+        refuse_unaccounted(hooked, names, constants={})
