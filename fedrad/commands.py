@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import click
@@ -60,7 +60,7 @@ class Program(typer.Typer):
         words = [word for word in line if word != "--debug"]
         if self._begin is not None:
             self._begin()
-        sys.exit(_run(typer.main.get_command(self), words, debug=len(words) < len(line)))
+        sys.exit(_run(_plain(typer.main.get_command(self)), words, debug=len(words) < len(line)))
 
 
 def emit(as_json: bool, table: Mapping[str, Any], line: str) -> None:
@@ -90,6 +90,26 @@ def _options_of_every_command(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Declare what every command accepts; ``Program`` takes it off the line itself."""
+
+
+class _Help(click.HelpFormatter):
+    """Print brackets as they are: Typer escapes them for a markup that no program here uses."""
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], *args: Any, **kwargs: Any) -> None:
+        """Write the options, or the commands, with what is said of each."""
+        super().write_dl([(name, said.replace("\\[", "[")) for name, said in rows], *args, **kwargs)
+
+
+class _Context(click.Context):
+    formatter_class = _Help
+
+
+def _plain(command: click.Command) -> click.Command:
+    """Let a command, and all below it, print its help with ``_Help``."""
+    command.context_class = _Context
+    for below in getattr(command, "commands", {}).values():
+        _plain(below)
+    return command
 
 
 def _run(command: click.Command, words: Sequence[str], *, debug: bool) -> int:

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
+import click
 import pytest
+import typer
 
+import aggregator.cli
+import simulations.cli
+import site_client.cli
 from fedrad.commands import AsJson, Program, emit
 from fedrad.errors import BudgetExceededError, DamagedStateError
 
@@ -74,3 +80,34 @@ def test_debug_shows_the_traceback_wherever_it_stands(words: tuple[str, ...]) ->
 def test_json_is_one_object_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     code_of(program(), "work", "--json")
     assert json.loads(capsys.readouterr().out) == {"done": 1}
+
+
+def lines_of(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command of a program, those of groups too."""
+    yield words
+    for name, below in getattr(command, "commands", {}).items():
+        yield from lines_of(below, *words, name)
+
+
+@pytest.mark.parametrize("app", [aggregator.cli.app, site_client.cli.app, simulations.cli.app])
+def test_the_help_of_every_command_has_its_brackets_and_nothing_escaped(
+    app: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ""
+    for words in lines_of(typer.main.get_command(app)):
+        assert code_of(app, *words, "--help") == 0
+        said += capsys.readouterr().out
+    assert "\\" not in said
+    assert "[required]" in said
+    assert said.count("Usage: ") > 2
+
+
+def test_ranges_defaults_and_variables_are_in_plain_brackets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code_of(simulations.cli.app, "run", "--help")
+    assert "x>=1]" in capsys.readouterr().out
+    code_of(site_client.cli.app, "plan", "--help")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The site's folder. [env var: FEDRAD_HOME; required]" in said
+    assert "[default: 0.85]" in said
