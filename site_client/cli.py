@@ -94,7 +94,8 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
     task_path: Annotated[Path, typer.Option("--task", help="A study's task.toml.")],
     others: Annotated[str, typer.Option(help="Agreed patients of the other sites: 300,80.")] = "",
     noise: Annotated[
-        float | None, typer.Option(min=0, help="A multiplier: what epsilon would it cost?")
+        float | None,
+        typer.Option(help="A multiplier, greater than 0: what epsilon would it cost?"),
     ] = None,
     quality: Annotated[float, typer.Option(help="AUROC or Dice to plan intervals for.")] = 0.85,
     prevalence: Annotated[float, typer.Option(help="Share of positive patients.")] = 0.5,

@@ -29,6 +29,7 @@ from fedrad.planning.precision import (
 from fedrad.planning.readings import Situation
 from fedrad.planning.traffic import Traffic
 from fedrad.planning.verdict import Verdict, verdict
+from fedrad.settings import refuse_problems
 from fedrad.task import Task, is_evaluation_round, task_hash
 
 AUDIT_FOR_TRAINING = 0.15 / 0.70  # audit patients for each training patient: site.toml's shares
@@ -53,6 +54,17 @@ class Wishes:
 
     guess: Guess = field(default_factory=Guess)
     noise: float | None = None  # a noise multiplier whose epsilon is asked for
+
+    def __post_init__(self) -> None:
+        refuse_problems("--noise", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if self.noise is not None and not 0 < self.noise < math.inf:
+            yield (
+                f"a noise multiplier must be greater than 0 and finite, got {self.noise:g}: "
+                "without noise no epsilon holds"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,7 +172,9 @@ def test_patients_that_no_study_could_have_are_wrong_use(
         (("--audit", "1,2"), "3 sites have training patients and 2 have audit patients"),
         (("--quality", "2"), "quality must lie between 0.5 and 1, got 2"),
         (("--prevalence", "0"), "prevalence must lie between 0 and 1, got 0"),
-        (("--noise", "-1"), "-1.0 is not in the range"),
+        (("--noise", "0"), "a noise multiplier must be greater than 0 and finite, got 0: without"),
+        (("--noise", "-1"), "must be greater than 0 and finite, got -1"),
+        (("--noise", "nan"), "must be greater than 0 and finite, got nan"),
         (("--task", "nowhere.toml"), "the file does not exist"),
     ],
 )

@@ -137,6 +137,7 @@ def test_a_task_without_privacy_is_refused_and_measured_without_noise(
         (("--others", "300"), "--others cannot be used: - 1 of at least 2 sites"),
         (("--others", "300,0"), "a site without a training patient cannot take part"),
         (("--others", "many"), "'many' is not a whole number"),
+        (("--noise", "0"), "a noise multiplier must be greater than 0 and finite, got 0"),
         (("--quality", "0.4"), "quality must lie between 0.5 and 1"),
         (("--task", "nowhere.toml"), "the file does not exist"),
     ],
