@@ -340,6 +340,6 @@ def test_a_simulation_may_run_what_is_not_private_beside_what_is(tmp_path: Path)
 def test_a_charge_that_touches_everybody_counts_in_every_stream(tmp_path: Path) -> None:
     book, site = Journal(tmp_path, SystemClock()), hospital()
     before = steps_that_fit(site, train("a1"), book.lines())
-    ask = audit("o1", 8.0)
+    ask = audit("o1", 4.0)
     book.release(replace(ask.charge, stream="other"))
     assert 0 < steps_that_fit(site, train("a1"), book.lines()) < before
