@@ -152,25 +152,6 @@ def touched(
 
 
 @app.command()
-def fetch(home: Home, as_json: AsJson = False) -> None:
-    """Bring what site.toml asks of the PACS into the store; again brings only the rest.
-
-    Ends with 1 if something that was listed did not come, with 3 if the PACS cannot be reached.
-    """
-    from fedrad.clock import SystemClock
-    from site_client.retrieval.fetch import as_table, as_text
-    from site_client.retrieval.fetch import fetch as bring
-    from site_client.settings import read_site
-
-    report = bring(home, read_site(home).archive, SystemClock(), say=_to_stderr)
-    emit(as_json, as_table(report), as_text(report))
-    if report.error is not None:
-        raise report.error
-    if not report.complete:
-        raise typer.Exit(1)
-
-
-@app.command()
 def deidentify(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder of DICOM files.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="Where the copies go.")],
@@ -185,6 +166,35 @@ def deidentify(
 
     found = export(source, target, home)
     emit(as_json, as_table(found), as_text(found))
+
+
+@app.command(name="pacs-request")
+def pacs_request(home: Home, as_json: AsJson = False) -> None:
+    """Print the form that a PACS's administrator needs to let this site in."""
+    from site_client.retrieval.request_form import as_text, request_form
+    from site_client.settings import read_site
+
+    form = request_form(read_site(home))
+    emit(as_json, form, as_text(form))
+
+
+@app.command()
+def fetch(home: Home, as_json: AsJson = False) -> None:
+    """Bring what site.toml asks of the PACS into the store; again brings only the rest.
+
+    Ends with 1 if something that was listed did not come, with 3 if the PACS cannot be reached.
+    """
+    from fedrad.clock import SystemClock
+    from site_client.retrieval.fetch import fetch as bring
+    from site_client.retrieval.report import as_table, as_text
+    from site_client.settings import read_site
+
+    report = bring(home, read_site(home).archive, SystemClock(), say=_to_stderr)
+    emit(as_json, as_table(report), as_text(report))
+    if report.error is not None:
+        raise report.error
+    if not report.complete:
+        raise typer.Exit(1)
 
 
 @app.command(name="pacs-request")

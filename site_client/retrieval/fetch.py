@@ -14,10 +14,9 @@ import importlib.util
 import os
 import queue
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from fedrad import durable
@@ -30,6 +29,7 @@ from site_client.deidentify.pseudonyms import pseudonyms
 from site_client.retrieval.patience import Patience
 from site_client.retrieval.progress import Progress, read_progress
 from site_client.retrieval.questions import Batch, is_asked_series, is_asked_study, iter_batches
+from site_client.retrieval.report import Report, as_line
 from site_client.retrieval.series import Limits, Outcome, SeriesRetrieval
 from site_client.retrieval.store import SERIES, STUDY, Store
 
@@ -37,27 +37,6 @@ LOCK = Path("state") / "fetch.lock"
 _FRUITLESS = 5  # series in a row without one image: more would only burden the PACS
 Say = Callable[[str], None]
 Retrieved = tuple[Outcome, FedradError | None]
-
-
-@dataclass(slots=True)
-class Report:
-    """What one fetch did; ``problem`` is what ended it or kept series from being whole."""
-
-    studies: int = 0
-    series: int = 0  # of those studies, as asked for
-    finished: int = 0  # series that need no further question, earlier ones included
-    kept: int = 0  # instances that came now
-    bytes: int = 0
-    refused: Counter[str] = field(default_factory=Counter)  # instances, by reason
-    missing: int = 0  # instances that were listed and did not come
-    unasked: int = 0  # answers about what nobody asked for
-    problem: str = ""
-    error: FedradError | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything that can be had is here."""
-        return self.error is None and self.finished == self.series
 
 
 def fetch(home: Path, archive: Archive, clock: Clock, *, say: Say) -> Report:
@@ -115,7 +94,7 @@ class _Fetch:
 
     def __init__(self, home: Path, archive: Archive, clock: Clock, say: Say) -> None:
         self.report = Report()
-        self._archive, self._clock, self._say = archive, clock, say
+        self._archive, self._clock, self._say, self._said = archive, clock, say, ""
         names = pseudonyms(site_home.split_key(home))
         self._store = Store(archive.path, names)
         self._progress: Progress = read_progress(home)
@@ -137,7 +116,7 @@ class _Fetch:
             self._retrieve([series for found in asked.values() for series in found])
             for study in studies:
                 self._note_study(query, study, asked[study.uid])
-            self._say(_line(self.report))
+            self._tell()
 
     def close(self) -> None:
         """End every connection and remove what was not received whole."""
@@ -145,6 +124,11 @@ class _Fetch:
             while True:
                 self._idle.get_nowait().close()
         shutil.rmtree(self._incoming, ignore_errors=True)
+
+    def _tell(self) -> None:
+        if self._said != as_line(self.report):
+            self._said = as_line(self.report)
+            self._say(self._said)
 
     def _find_studies(self, query: Query, batch: Batch) -> list[Study]:
         found: dict[str, Study] = {}
@@ -203,7 +187,7 @@ class _Fetch:
                 raise error
             if self._clock.monotonic_s() - said_s > 5:
                 said_s = self._clock.monotonic_s()
-                self._say(_line(self.report))
+                self._tell()
 
     def _one(self, series: Series) -> Retrieved:
         """Retrieve one series; what came before an error is counted too."""
@@ -276,13 +260,6 @@ def _words(query: Query) -> dict[str, str]:
     return {name: str(value) for name, value in asdict(query).items() if name not in names}
 
 
-def _line(report: Report) -> str:
-    return (
-        f"{report.finished} of {report.series} series in {report.studies} studies, "
-        f"{report.kept} new images, {report.bytes / 2**20:.0f} MiB"
-    )
-
-
 @contextlib.contextmanager
 def _only_one(home: Path) -> Iterator[None]:
     (home / LOCK).parent.mkdir(parents=True, exist_ok=True)
@@ -295,33 +272,3 @@ def _only_one(home: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def as_table(report: Report) -> dict[str, object]:
-    """Return the report for ``--json``: counts, reasons and one problem, no identifier."""
-    return {
-        "complete": report.complete,
-        "studies": report.studies,
-        "series": report.series,
-        "finished": report.finished,
-        "images": report.kept,
-        "bytes": report.bytes,
-        "refused": dict(sorted(report.refused.items())),
-        "missing": report.missing,
-        "unasked": report.unasked,
-        "problem": report.problem,
-    }
-
-
-def as_text(report: Report) -> str:
-    """Return the report for a person: what came, what did not, what to do."""
-    refused = ", ".join(f"{number} {name}" for name, number in sorted(report.refused.items()))
-    lines = [_line(report)]
-    lines += [f"left out: {refused}"] if refused else []
-    if report.missing:
-        lines.append(f"{report.missing} images were listed and did not come: fetch again")
-    if report.unasked:
-        lines.append(f"{report.unasked} studies that nobody asked for were answered and left")
-    if report.problem and report.error is None:
-        lines.append(report.problem)
-    return "\n".join(lines)

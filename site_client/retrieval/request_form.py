@@ -76,9 +76,9 @@ def _of_dimse(archive: Archive) -> dict[str, Any]:
             for name in ("C-FIND", retrieve)
         ]
         + [f"{_named(uid)}, {uid}, this site as SCP" for uid in storage_classes(query.modality)],
-        "presentation_contexts": [
-            f"{_named(uid)}: {', '.join(map(_named, syntaxes))}"
-            for uid, syntaxes in storage_contexts(query.modality)
+        "presentation_contexts_for_each_storage_class": [
+            ", ".join(map(_named, syntaxes))
+            for syntaxes in dict.fromkeys(group for _, group in storage_contexts(query.modality))
         ],
         "seconds": {
             "association": dimse.association_s,

@@ -16,7 +16,8 @@ from pydicom.dataset import FileDataset
 
 from site_client.archive_settings import Archive, DicomWeb, Dimse, Query
 from site_client.home import make_home
-from site_client.retrieval.fetch import Report, fetch
+from site_client.retrieval.fetch import fetch
+from site_client.retrieval.report import Report
 
 WEB = DicomWeb(url=f"http://{real_pacs.HOST}:{real_pacs.WEB_PORT}/dicom-web")
 DIMSE = Dimse(
