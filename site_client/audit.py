@@ -55,8 +55,8 @@ def read(home: Path) -> list[dict[str, Any]]:
 
 def last_head(home: Path) -> str:
     """Return the ledger's head when the site last answered or mended it; empty before that."""
-    kept = (note for note in reversed(read(home)) if note["kind"] in ("answered", "adopted"))
-    return str(next(kept, {}).get("ledger_head", ""))
+    kept = [note for note in read(home) if note["kind"] in ("answered", "adopted")]
+    return str(kept[-1].get("ledger_head", "")) if kept else ""
 
 
 def _whole(content: bytes) -> Iterator[dict[str, Any]]:
