@@ -236,6 +236,7 @@ def test_the_command_prints_counts_and_digests_and_nobody(
     assert run("freeze", "--home", str(sealed.home), "--task", path) == 4
 
 
+@pytest.mark.long
 def test_a_round_of_a_sealed_study_gives_the_same_bits(study: TinyStudy, tmp_path: Path) -> None:
     write_task(tmp_path / "task.toml", study.task)
     freeze(study.home("east"), tmp_path / "task.toml", SystemClock())
