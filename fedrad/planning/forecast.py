@@ -22,6 +22,7 @@ from fedrad.planning.outcomes import Outcomes
 from fedrad.planning.precision import (
     Guess,
     Precision,
+    enough_patients,
     expected_precision,
     pooled_precision,
     primary,
@@ -100,6 +101,7 @@ class Forecast:
     metric: str
     guess: Guess
     sites: tuple[SiteForecast, ...]
+    enough_audit: int | None  # patients for an estimate; only asked where a site has none
     pooled: Precision | None  # of all sites together; absent for one site's own view
     traffic: Traffic
     effort: Effort
@@ -271,7 +273,8 @@ def _assembled(
     wishes: Wishes,
     pooled: Precision | None,
 ) -> Forecast:
-    rounds = range(1, task.federation.rounds + 1)
+    rounds, sigma = range(1, task.federation.rounds + 1), noise.audit_sigma(task)
+    dull = any(site.precision.half_width is None for site in sites)
     return Forecast(
         task=task.task.name,
         task_hash=task_hash(task),
@@ -279,10 +282,11 @@ def _assembled(
         delta=task.privacy.delta,
         private=task.privacy.enabled,
         releases=tuple(number for number in rounds if is_evaluation_round(task, number)),
-        release=noise.releases(task, sigma=noise.audit_sigma(task)),
+        release=noise.releases(task, sigma=sigma),
         metric=primary(task),
         guess=wishes.guess,
         sites=tuple(sites),
+        enough_audit=enough_patients(task, sigma=sigma, guess=wishes.guess) if dull else None,
         pooled=pooled,
         traffic=measured.traffic,
         effort=measured.effort,

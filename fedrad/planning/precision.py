@@ -33,6 +33,8 @@ from fedrad.task import Task
 
 Floats = npt.NDArray[np.float64]
 
+MOST_PATIENTS = 10_240  # up to which it is tried how many would do
+_STEP = 5  # patients
 _SEED = 0  # of the intervals' bootstrap: the same question has the same answer
 
 
@@ -86,6 +88,34 @@ def pooled_precision(
     every = [expected_sums(task, count, guess) for count in patients]
     exact = pooled(every)
     return _precision(task, sum(patients), exact, [_noisy(sums, sigma) for sums in every])
+
+
+def enough_patients(task: Task, *, sigma: float, guess: Guess) -> int | None:
+    """Return from how many audit patients on one site's release has an estimate.
+
+    Args:
+        task: As for ``expected_precision``.
+        sigma: As there.
+        guess: As there.
+
+    Returns:
+        A multiple of 5 that has one, 5 fewer having none; ``None`` if 10,240 have none.
+    """
+
+    def estimable(patients: int) -> bool:
+        found = expected_precision(task, patients, sigma=sigma, guess=guess)
+        return found.half_width is not None
+
+    most = _STEP
+    while not estimable(most):
+        if most >= MOST_PATIENTS:
+            return None
+        most *= 2
+    least = most // 2 if most > _STEP else 0  # without an estimate
+    while most - least > _STEP:
+        middle = (least + most) // 2 // _STEP * _STEP
+        least, most = (least, middle) if estimable(middle) else (middle, most)
+    return most
 
 
 def expected_sums(task: Task, patients: float, guess: Guess) -> tuple[Block, ...]:

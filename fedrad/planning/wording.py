@@ -15,10 +15,11 @@ from rich import box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from fedrad.metrics.metric import WIDEST
 from fedrad.planning.forecast import Forecast, SiteForecast
 from fedrad.planning.grounds import grounds
 from fedrad.planning.noise import Spending
-from fedrad.planning.precision import Precision
+from fedrad.planning.precision import MOST_PATIENTS, Precision
 from fedrad.privacy.accounting import FALSE_ALARM
 
 _METRICS = {"auroc": "AUROC", "dice_mean": "Dice"}
@@ -133,10 +134,26 @@ def _releases(forecast: Forecast) -> Iterator[str]:
     yield (
         f"Metrics of the audit patients are released {often}, after {_listed(forecast.releases)}, "
         f"with {how}. ± is half of the 95 % interval of one release, if {_guessed(forecast)}; "
-        f"exact ± is what sampling alone leaves; {_UNKNOWN} is no estimate."
+        f"exact ± is what sampling alone leaves."
     )
+    if any(site.precision.half_width is None for site in forecast.sites):
+        yield _no_estimate(forecast)
     if forecast.pooled is not None:
         yield f"All sites pooled: {_sharp(forecast.pooled)}."
+
+
+def _no_estimate(forecast: Forecast) -> str:
+    """Say why a site has no estimate, and what would give it one."""
+    enough, metric = forecast.enough_audit, _METRICS[forecast.metric]
+    ways = ["a larger epsilon"] if forecast.release.private else []
+    ways += ["fewer releases"] if ways and len(forecast.releases) > 1 else []
+    if enough is None:
+        few = f"not even {MOST_PATIENTS} audit patients would give one"
+    else:
+        ways, few = ["more audit patients", *ways], f"it takes {enough} audit patients or more"
+    why = f"the interval of its {metric} would be wider than ± {WIDEST:g}"
+    way = f"; {' or '.join(ways)} would narrow it" if ways else ""
+    return f"{_UNKNOWN} is no estimate: {why}, and then none is shown. Here {few}{way}."
 
 
 def _sharp(found: Precision) -> str:

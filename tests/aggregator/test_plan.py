@@ -190,7 +190,9 @@ def test_more_audit_patients_are_counted_and_narrow_the_interval(
 ) -> None:
     words = ("--task", str(tiny), "--patients", "40,40,40", "--audit", "100,400,0", "--json")
     assert run(*words) == 0
-    few, many, none = (s["precision"] for s in json.loads(capsys.readouterr().out)["sites"])
+    found = json.loads(capsys.readouterr().out)
+    few, many, none = (site["precision"] for site in found["sites"])
+    assert 0 < found["enough_audit"] <= 100
     assert (few["patients"], many["patients"], none["patients"]) == (100, 400, 0)
     assert many["half_width"] < few["half_width"]
     assert none["half_width"] is None

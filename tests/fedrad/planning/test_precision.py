@@ -18,6 +18,7 @@ from fedrad.metrics.measure import measure
 from fedrad.metrics.metric import Metric
 from fedrad.planning.precision import (
     Guess,
+    enough_patients,
     expected_precision,
     expected_sums,
     pooled_precision,
@@ -124,6 +125,21 @@ def test_without_noise_only_sampling_is_left() -> None:
 @pytest.mark.parametrize("patients", [0, 1, 5])
 def test_a_handful_of_patients_under_noise_is_not_estimable(task: Task, patients: int) -> None:
     assert expected_precision(task, patients, sigma=3.0, guess=Guess()).half_width is None
+
+
+@pytest.mark.parametrize("task", [SCORES, DICE])
+@pytest.mark.parametrize("sigma", [0.0, 1.2, 4.0])
+def test_as_many_patients_as_are_enough_have_an_estimate_and_five_fewer_have_none(
+    task: Task, sigma: float
+) -> None:
+    enough = enough_patients(task, sigma=sigma, guess=Guess())
+    assert enough is not None
+    assert expected_precision(task, enough, sigma=sigma, guess=Guess()).half_width is not None
+    assert expected_precision(task, enough - 5, sigma=sigma, guess=Guess()).half_width is None
+
+
+def test_under_overwhelming_noise_no_number_of_patients_is_enough() -> None:
+    assert enough_patients(SCORES, sigma=1e5, guess=Guess()) is None
 
 
 def test_pooling_sites_adds_their_patients_and_their_noise() -> None:

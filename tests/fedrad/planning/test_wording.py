@@ -96,6 +96,19 @@ def test_the_readings_behind_a_verdict_are_shown_with_spread_and_seeds() -> None
     assert "nothing that was measured would be better, one change at a time" in said
 
 
+def test_no_estimate_has_a_reason_and_a_way_out() -> None:
+    whole = a_forecast()
+    assert whole.enough_audit is None
+    assert "no estimate" not in as_text(whole, 100)
+    dull = replace(whole.sites[0], precision=replace(whole.sites[0].precision, half_width=None))
+    few = replace(whole, sites=(dull, *whole.sites[1:]), enough_audit=40)
+    said = flat(as_text(few, 100))
+    assert "– is no estimate: the interval of its AUROC would be wider than ± 0.25" in said
+    assert "it takes 40 audit patients or more; more audit patients or a larger epsilon" in said
+    twice = flat(as_text(replace(few, enough_audit=None, releases=(1, 2)), 100))
+    assert "not even 10240 audit patients would give one; a larger epsilon or fewer" in twice
+
+
 def test_sites_of_which_the_same_is_said_share_it() -> None:
     said = as_text(a_forecast(40, 40, 45, private=(0.8, 0.8)), 100)
     assert "A, B: not measured" in said
