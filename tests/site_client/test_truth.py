@@ -1,5 +1,6 @@
 """Truth drawn on series finds its way from the archive, whatever kind of file holds it."""
 
+import dataclasses
 from typing import Any
 
 import nibabel
@@ -10,6 +11,7 @@ from drawn import blobs, nifti, structures
 from fedrad.errors import LabelError
 from site_client.catalogue import update_catalogue
 from site_client.cohort import assemble
+from site_client.dataset import load_split
 from site_client.deidentify.pseudonyms import pseudonyms
 from site_client.gate import admit
 from site_client.home import split_key
@@ -90,3 +92,31 @@ def test_a_nifti_mask_is_found_by_the_table(site: Any, make_task: Any, series: A
     table.write_text("accession;label\nAP1;yes\n")
     with pytest.raises(LabelError, match="lacks the column mask"):
         units(site, task)
+
+
+@pytest.mark.parametrize("source", ["rtstruct", "nifti"])
+def test_a_split_has_the_voxels_and_what_was_drawn_on_them(
+    site: Any, make_task: Any, source: str
+) -> None:
+    """Through workers, cache and recipe: bright voxels are the masked ones."""
+    site.settings((site.home / "site.toml").read_text() + "[splits]\ntrain = 1.0\naudit = 0.0\n"
+                  "window = 0.0\ntest = 0.0\n")  # fmt: skip
+    mask = blobs(8, 16, 16)
+    slices = site.series("P1", (mask * 100).astype(np.int16))
+    volume = read_volume(sorted((site.archive / "P1").iterdir()))
+    stored = mask[::-1]  # in the order of volume.uids
+    if source == "rtstruct":
+        drawn = structures(volume, {"x": stored}, **structures_of(site.archive / "P1/0.dcm"))
+        site.add(drawn, "rt.dcm")
+    else:
+        nibabel.save(nifti(volume, stored, "LPS"), site.archive / "mask.nii")
+        table = site.home.parent / "labels.csv"
+        table.write_text(f"series,mask\n{slices[0].SeriesInstanceUID},mask.nii\n")
+    task = drawn_task(make_task, source, key="SeriesInstanceUID")
+    task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, size=mask.shape))
+    dataset = load_split(site.home, task, "train")
+    assert len(dataset) == 1
+    record = dataset.record(0)
+    assert record.masks is not None
+    assert record.masks.sum() == mask.sum()
+    assert np.array_equal(record.masks == 1, record.images > record.images.min())
