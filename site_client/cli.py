@@ -197,16 +197,6 @@ def fetch(home: Home, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command(name="pacs-request")
-def pacs_request(home: Home, as_json: AsJson = False) -> None:
-    """Print the form that a PACS's administrator needs to let this site in."""
-    from site_client.retrieval.request_form import as_text, request_form
-    from site_client.settings import read_site
-
-    form = request_form(read_site(home))
-    emit(as_json, form, as_text(form))
-
-
 ledger = typer.Typer(help="Mend a ledger that lost lines.", rich_markup_mode=None)
 app.add_typer(ledger, name="ledger", no_args_is_help=True)
 
