@@ -152,6 +152,25 @@ def touched(
 
 
 @app.command()
+def fetch(home: Home, as_json: AsJson = False) -> None:
+    """Bring what site.toml asks of the PACS into the store; again brings only the rest.
+
+    Ends with 1 if something that was listed did not come, with 3 if the PACS cannot be reached.
+    """
+    from fedrad.clock import SystemClock
+    from site_client.retrieval.fetch import fetch as bring
+    from site_client.retrieval.report import as_table, as_text
+    from site_client.settings import read_site
+
+    report = bring(home, read_site(home).archive, SystemClock(), say=_to_stderr)
+    emit(as_json, as_table(report), as_text(report))
+    if report.error is not None:
+        raise report.error
+    if not report.complete:
+        raise typer.Exit(1)
+
+
+@app.command()
 def deidentify(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder of DICOM files.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="Where the copies go.")],
@@ -176,25 +195,6 @@ def pacs_request(home: Home, as_json: AsJson = False) -> None:
 
     form = request_form(read_site(home))
     emit(as_json, form, as_text(form))
-
-
-@app.command()
-def fetch(home: Home, as_json: AsJson = False) -> None:
-    """Bring what site.toml asks of the PACS into the store; again brings only the rest.
-
-    Ends with 1 if something that was listed did not come, with 3 if the PACS cannot be reached.
-    """
-    from fedrad.clock import SystemClock
-    from site_client.retrieval.fetch import fetch as bring
-    from site_client.retrieval.report import as_table, as_text
-    from site_client.settings import read_site
-
-    report = bring(home, read_site(home).archive, SystemClock(), say=_to_stderr)
-    emit(as_json, as_table(report), as_text(report))
-    if report.error is not None:
-        raise report.error
-    if not report.complete:
-        raise typer.Exit(1)
 
 
 ledger = typer.Typer(help="Mend a ledger that lost lines.", rich_markup_mode=None)
