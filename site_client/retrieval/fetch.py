@@ -14,6 +14,7 @@ import importlib.util
 import os
 import queue
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict
@@ -54,7 +55,8 @@ def fetch(home: Path, archive: Archive, clock: Clock, *, say: Say) -> Report:
     """
     if archive.kind == "folder" or archive.query is None:
         raise SettingsError("[archive]", ('kind = "folder" is read where it lies; no fetch',))
-    with _only_one(home):
+    with _only_one(home), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's quote what a PACS answered
         run = _Fetch(home, archive, clock, say)
         try:
             run.whole(archive.query)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -202,3 +204,28 @@ def test_the_command_fetches_and_the_catalogue_reads_what_came(
     assert json.loads(outputs[0])["images"] == 3
     assert outputs[1] == "1 of 1 series in 1 studies, 0 new images, 0 MiB\n"
     assert outputs[2].startswith("3 images of 1 patients")
+
+
+def test_a_fetch_that_is_killed_goes_on_where_it_stopped(
+    fetching: Any, orthanc: Any, make_series: Make, site_toml: str
+) -> None:
+    """The process is gone with kill -9 as soon as the first series lies in the store."""
+    sent = [one for number in range(8) for one in make_series(f"P{number}", slices=6, size=128)]
+    real_pacs.fill(sent)
+    pacs = f'kind = "dicomweb"\nkeep_free_gib = 0.0\n[archive.dicomweb]\nurl = "{WEB.url}"\n'
+    asked = '[archive.query]\nmodality = ["CT"]\nfirst_date = "2024-01-01"\n'
+    make_home(
+        fetching.home, site_toml.replace('kind = "folder"\npath = "../archive"\n', pacs + asked)
+    )
+    line = [sys.executable, "-c", "from site_client.cli import app; app()", "fetch", "--home"]
+    process = subprocess.Popen([*line, str(fetching.home)], stderr=subprocess.DEVNULL)
+    while not fetching.stored():
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for path in fetching.stored()}
+    report = fetching.fetch(fetching.web())
+    assert report.complete
+    assert 0 < len(before) == 48 - report.kept
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    assert sorted(path.read_bytes() for path in fetching.stored()) == sorted(sent)

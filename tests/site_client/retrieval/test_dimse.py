@@ -214,3 +214,20 @@ def kill_when(program: real_pacs.Program, home: Path, files: int) -> None:
     while sum(1 for _ in (home / "store.incoming").rglob("*.part")) < files:
         pass
     program.kill()
+
+
+def test_an_answer_that_breaks_the_rules_of_dicom_is_left_and_never_quoted(
+    fetching: Any,
+    orthanc: Any,
+    make_series: Make,
+    recwarn: pytest.WarningsRecorder,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    real_pacs.fill(make_series("P1"))
+    real_pacs.fill(make_series("P2", slices=1, StudyInstanceUID="1.2.MUELLER"))
+    recwarn.clear()
+    capfd.readouterr()
+    report = fetching.fetch(fetching.dimse())
+    assert (report.complete, report.kept, report.unasked) == (True, 3, 1)
+    quoted = [*map(str, recwarn.list), *capfd.readouterr(), *fetching.said]
+    assert not [text for text in quoted if "MUELLER" in text]
