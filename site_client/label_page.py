@@ -27,10 +27,11 @@ from site_client.deidentify.pseudonyms import pseudonyms
 from site_client.label_review import (
     Grouping,
     Readers,
-    first_votes,
     group_patients,
+    group_readers,
     reader_agreement,
     scanners_of,
+    sources_of,
 )
 from site_client.label_table import read_labels
 from site_client.labels import label_patients, match_votes
@@ -117,12 +118,11 @@ def _review(home: Path, task: Task, images: pd.DataFrame, rng: np.random.Generat
     known = label_patients(images, table, task.labels)
     votes = _lettered(match_votes(images, table).votes)
     positive = pd.Series(known.classes) == task.positive_index
-    groups = {
-        "source": first_votes(votes, "source"),
-        "reader": first_votes(votes, "reader"),
-        "scanner": scanners_of(images),
-    }
-    groupings = tuple(group_patients(by, found, positive, rng) for by, found in groups.items())
+    groupings = (
+        group_patients("source", sources_of(votes), positive, rng),
+        group_readers(votes, task.positive_index, rng),
+        group_patients("scanner", scanners_of(images), positive, rng),
+    )
     named = votes[votes["reader"] != ""]
     readers = reader_agreement(named, rng) if len(set(named["reader"])) > 1 else None
     return Review(groupings, readers, known.notes)

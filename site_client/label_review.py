@@ -7,7 +7,7 @@ the scanner is the classic trap: a network then learns the scanner. The unit is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -86,7 +86,30 @@ def group_patients(
         positive: Patient to whether the label is positive.
         rng: For the permutations.
     """
-    both = pd.DataFrame({"group": groups, "positive": positive}).dropna()
+    return _grouped(by, pd.DataFrame({"group": groups, "positive": positive}).dropna(), rng)
+
+
+def group_readers(votes: pd.DataFrame, positive: int, rng: np.random.Generator) -> Grouping:
+    """Return each reader's own prevalence: of the patients it read, whom it called positive.
+
+    Whether the label follows the reader is tested only where no patient has two readers: else
+    the groups are not independent, and ``reader_agreement`` says more.
+
+    Args:
+        votes: Columns ``patient``, ``reader`` and ``value``.
+        positive: The class index that counts.
+        rng: For the permutations.
+    """
+    named = votes[votes["reader"] != ""]
+    called = (named["value"] == positive).groupby([named["patient"], named["reader"]]).any()
+    own = called.rename("positive").rename_axis(["patient", "group"]).reset_index()
+    found = _grouped("reader", own[["group", "positive"]], rng)
+    if own["patient"].duplicated().any():
+        return replace(found, following=Following(own["patient"].nunique()))
+    return found
+
+
+def _grouped(by: str, both: pd.DataFrame, rng: np.random.Generator) -> Grouping:
     both = both[both["group"] != ""]
     found = both.groupby("group")["positive"].agg(["size", "sum"])
     shown = tuple(_group(str(n), int(row["size"]), int(row["sum"])) for n, row in found.iterrows())
@@ -95,10 +118,10 @@ def group_patients(
     return Grouping(by, shown, _following(both, rng), len(shown))
 
 
-def first_votes(votes: pd.DataFrame, column: str) -> pd.Series:
-    """Return each patient's source or reader: the most frequent of its votes that name one."""
-    named = votes[votes[column] != ""]
-    return named.groupby("patient")[column].agg(lambda found: found.value_counts().index[0])
+def sources_of(votes: pd.DataFrame) -> pd.Series:
+    """Return each patient's source: the most frequent of its votes that name one."""
+    named = votes[votes["source"] != ""]
+    return named.groupby("patient")["source"].agg(lambda found: found.value_counts().index[0])
 
 
 def reader_agreement(votes: pd.DataFrame, rng: np.random.Generator) -> Readers:

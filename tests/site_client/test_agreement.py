@@ -19,6 +19,7 @@ def test_fleiss_kappa_is_the_printed_one() -> None:
     assert fleiss(np.array(PRINTED)) == pytest.approx(0.210, abs=5e-4)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=2, max_size=30))
 def test_cohens_kappa_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     first, second = np.array(pairs).T

@@ -6,10 +6,11 @@ import pytest
 
 from site_client.label_review import (
     FLAG_P,
-    first_votes,
     group_patients,
+    group_readers,
     reader_agreement,
     scanners_of,
+    sources_of,
 )
 
 
@@ -73,7 +74,7 @@ def test_a_patients_scanner_and_source_are_the_most_frequent() -> None:
     )
     assert dict(scanners_of(images)) == {"P": "B 111111", "Q": "unknown maker 111111"}
     votes = pd.DataFrame({"patient": ["P", "P", "Q"], "source": ["", "report", ""]})
-    assert dict(first_votes(votes, "source")) == {"P": "report"}
+    assert dict(sources_of(votes)) == {"P": "report"}
 
 
 def test_readers_are_compared_on_the_exams_that_they_share() -> None:
@@ -91,3 +92,18 @@ def test_readers_are_compared_on_the_exams_that_they_share() -> None:
     assert kappas == pytest.approx({("x", "y"): 1.0, ("x", "z"): -1.0, ("y", "z"): -1.0})
     assert found.everybody.exams == 30
     assert reader_agreement(votes.iloc[:0], rng).everybody.kappa is None
+
+
+def test_a_readers_prevalence_is_of_its_own_calls() -> None:
+    """Tested where every patient has one reader alone."""
+    rng = np.random.default_rng(0)
+    alone = pd.DataFrame(
+        {"patient": range(60), "reader": ["x", "y"] * 30, "value": [0, 1] * 28 + [1, 0] * 2}
+    )
+    found = group_readers(alone, 1, rng)
+    assert [(g.name, g.patients, g.positive) for g in found.groups] == [("x", 30, 2), ("y", 30, 28)]
+    assert found.following.flagged
+    both = pd.concat([alone, alone.assign(reader="z", value=1)])
+    found = group_readers(both, 1, rng)
+    assert [(g.name, g.positive) for g in found.groups] == [("x", 2), ("y", 28), ("z", 60)]
+    assert (found.following.p, found.following.patients) == (None, 60)
