@@ -90,8 +90,8 @@ class Preparation:
     def _modules(self, cohort: Cohort) -> tuple[str, ...]:
         volumes = self._task.data.dimensions == 3
         drawn = any(unit.truths for units in cohort.units.values() for unit in units)
-        modules = ("site_client.volumes" if volumes else "site_client.images",)
-        return modules + (("site_client.masks",) if drawn else ())
+        reader = "site_client.volumes" if volumes else "site_client.images"
+        return ("site_client.unit_files", reader, *(("site_client.masks",) if drawn else ()))
 
     def _prepared(
         self, readers: Readers, wanted: Sequence[Unit]

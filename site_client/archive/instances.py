@@ -132,6 +132,11 @@ def claimed_pixels(elements: Dataset) -> int:
     return rows * columns * samples * int(elements.get("NumberOfFrames") or 1)
 
 
+def stored_shape(path: str) -> tuple[list[int], list[NDArray[Any]]]:
+    """Decode one file in a reading process, and say how large its stored values are."""
+    return list(decode(read_instance(Path(path))).shape), []
+
+
 def decode(instance: Dataset) -> NDArray[Any]:
     """Return the stored values, shape (rows, columns) or with frames first, dtype as stored.
 

@@ -1,0 +1,236 @@
+"""How fast an archive is read beside one process that uses pydicom, and what real files give.
+
+Writes 10,000 CT images of 126 kB and a phantom hospital, then measures, interleaved: the
+catalogue against a loop that reads 15 of its values; the catalogue again with nothing changed;
+a training split from files to arrays against a loop that does the same in one process.
+Run: ``python benchmarks/catalogue.py [--real FOLDER]``; the folder's files are then sorted by
+transfer syntax into admitted and set aside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydicom
+import torch
+from pydicom import dcmread
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from fedrad.durable import file_digest
+from fedrad.task import Task
+from simulations.hospital import HospitalSpec, write_hospital
+from simulations.places import home_of, site_folder
+from simulations.premises import open_home
+from simulations.scenario import Baselines, Scenario, read_scenario
+from site_client.archive.readers import Readers, Request
+from site_client.catalogue import look_at, update_catalogue
+from site_client.cohort import assemble
+from site_client.deidentify.pseudonyms import pseudonyms
+from site_client.gate import admit
+from site_client.home import make_home, split_key
+from site_client.images import read_image
+from site_client.limits import Reading
+from site_client.preparation import Preparation
+from site_client.preprocess import prepare_image
+from site_client.settings import read_site
+
+VALUES = (
+    "SOPInstanceUID", "SOPClassUID", "Modality", "PatientID", "IssuerOfPatientID",
+    "StudyInstanceUID", "SeriesInstanceUID", "AccessionNumber", "Rows", "Columns",
+    "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation",
+    "ViewPosition",
+)  # fmt: skip
+SITE = "Site"
+SITE_TOML = """
+site = {{name = "{site}"}}
+archive = {{kind = "folder", path = "{path}"}}
+[privacy]
+epsilon_limit = 8.0
+delta_limit = 1e-4
+min_patients = 1
+max_rounds = 1
+max_steps = 1
+"""
+
+
+def main() -> None:
+    """Print one table a question."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--patients", type=int, default=200)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--scanners", default="plain")
+    parser.add_argument("--real", type=Path)
+    wishes = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"pydicom {pydicom.__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    with Readers(Reading()) as readers:  # starting Python is a cost of the first call alone
+        started_s = _seconds(lambda: next(readers.each([Request("os:getpid", {})])))
+    print(f"starting the first worker: {started_s:.2f} s")
+    with tempfile.TemporaryDirectory() as folder:
+        _catalogue(Path(folder, "ct"), wishes.files, wishes.repeats)
+        _images(Path(folder, "run"), wishes)
+    if wishes.real:
+        _real(wishes.real)
+
+
+def _catalogue(folder: Path, files: int, repeats: int) -> None:
+    archive, home = folder / "archive", folder / "home"
+    _write_ct(archive, files)
+    make_home(home, SITE_TOML.format(site=SITE, path=archive))
+    first, again = (lambda: update_catalogue(home)), (lambda: update_catalogue(home))
+    times: dict[str, list[float]] = {"loop": [], "catalogue": [], "nothing changed": []}
+    for _ in range(repeats):
+        times["loop"].append(_seconds(lambda: _loop(archive)))
+        (home / "catalogue.parquet").unlink(missing_ok=True)
+        times["catalogue"].append(_seconds(first))
+        times["nothing changed"].append(_seconds(again))
+    print(f"\n{files} files of 126 kB, seconds: median [least, most] of {repeats}")
+    _print(times, ("loop", "catalogue"))
+
+
+def _write_ct(folder: Path, files: int) -> None:
+    folder.mkdir(parents=True)
+    voxels = np.random.default_rng(1).integers(0, 2000, (250, 252), np.int16).tobytes()
+    for number in range(files):
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
+            CTImageStorage,
+            generate_uid(),
+        )
+        image = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+        image.update(_elements(number, meta.MediaStorageSOPInstanceUID))
+        image.PixelData = voxels
+        image.save_as(folder / f"{number:05d}.dcm", enforce_file_format=True)
+
+
+def _elements(number: int, uid: str) -> pydicom.Dataset:
+    series = number // 100
+    said = {
+        "SOPClassUID": CTImageStorage, "SOPInstanceUID": uid, "Modality": "CT",
+        "StudyDate": "20250102", "StudyTime": "101112", "AccessionNumber": f"A{series}",
+        "Manufacturer": "ACME", "ManufacturerModelName": "One", "InstitutionName": "North",
+        "StudyDescription": "Thorax", "SeriesDescription": "Lung 1.0", "PatientName": "A^B",
+        "PatientID": f"P{series}", "PatientBirthDate": "19500101", "PatientSex": "F",
+        "SliceThickness": "1.0", "KVP": "120", "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "StudyInstanceUID": f"1.2.826.0.1.{series}.1",
+        "SeriesInstanceUID": f"1.2.826.0.1.{series}.2",
+        "FrameOfReferenceUID": f"1.2.826.0.1.{series}.3", "InstanceNumber": str(number % 100),
+        "ImagePositionPatient": [-180.5, -170.25, float(number % 100)],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [0.7, 0.7],
+        "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "Rows": 250,
+        "Columns": 252, "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15,
+        "PixelRepresentation": 1, "RescaleIntercept": "-1024", "RescaleSlope": "1",
+        "WindowCenter": ["40", "-600"], "WindowWidth": ["400", "1500"],
+    }  # fmt: skip
+    found = pydicom.Dataset()
+    for keyword, value in said.items():
+        setattr(found, keyword, value)
+    return found
+
+
+def _loop(archive: Path) -> None:
+    for path in sorted(archive.iterdir()):
+        elements = dcmread(path, stop_before_pixels=True, specific_tags=list(VALUES))
+        for keyword in VALUES:
+            elements.get(keyword)
+
+
+def _images(run: Path, wishes: argparse.Namespace) -> None:
+    _, task = read_scenario("four_hospitals", ("recipe.size=[128,128]",))
+    scanners = dict.fromkeys(wishes.scanners.split(","), 1.0)
+    spec = HospitalSpec(name=SITE, patients=wishes.patients, size=wishes.size, scanners=scanners)
+    write_hospital(site_folder(run, SITE), spec, seed=1)
+    scenario = Scenario(title="", baselines=Baselines(rates=(0.1, 0.2, 0.3)), hospitals=(spec,))
+    open_home(run, SITE, scenario, task, seed=1)
+    home = home_of(run, SITE)
+    settings = read_site(home)
+    catalogue = update_catalogue(home)
+    names = pseudonyms(split_key(home))
+    admitted = admit(catalogue, task)
+    cohort = assemble(admitted, task, split="train", settings=settings, names=names)
+    files = [unit.files[0] for units in cohort.units.values() for unit in units]
+    times: dict[str, list[float]] = {"loop": [], "workers": []}
+    for _ in range(wishes.repeats):
+        shutil.rmtree(home / "cache", ignore_errors=True)
+        ours = Preparation(home, settings.archive.path, task, catalogue, names=names)
+        times["workers"].append(_seconds(partial(ours.patients, cohort)))
+        times["loop"].append(_seconds(partial(_prepare, settings.archive.path, files, task)))
+    size = f"{wishes.size} px ({wishes.scanners})"
+    print(f"\n{len(files)} images of {size} from file to array, seconds: median [least, most]")
+    _print(times, ("loop", "workers"))
+
+
+def _prepare(archive: Path, files: list[str], task: Task) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for number, file in enumerate(files):
+            file_digest(archive / file)
+            image = read_image(archive / file)
+            array = prepare_image(image.pixels, image.spacing_mm, task)
+            np.save(Path(folder, f"{number}.npy"), array)
+
+
+def _real(folder: Path) -> None:
+    table = look_at(folder)
+    rows = [(file, _syntax(folder / file), reason) for file, reason in _told(folder, table)]
+    found = pd.DataFrame(rows, columns=["file", "syntax", "reason"])
+    print(f"\n{len(found)} real files: pixels read, and why not, by transfer syntax")
+    print("\n| transfer syntax | files | pixels read | why not |\n|---|---|---|---|")
+    for syntax, files in found.groupby("syntax"):
+        counts = files.loc[files["reason"] != "", "reason"].value_counts()
+        why = ", ".join(f"{number} {reason}" for reason, number in counts.items())
+        print(f"| {syntax} | {len(files)} | {(files['reason'] == '').sum()} | {why} |")
+
+
+def _told(folder: Path, table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return each file with the reason why its stored values cannot be had, if any."""
+    about_patients = ("duplicate-instance", "patient-id-unusable")
+    reasons = table["reason"].where(~table["reason"].isin(about_patients), "")
+    wanted = list(zip(table["file"], reasons, strict=True))
+    requests = [
+        Request("site_client.archive.instances:stored_shape", {"path": str(folder / file)})
+        for file, reason in wanted
+        if not reason
+    ]
+    with Readers(Reading()) as readers:
+        read = iter(list(readers.each(requests)))
+    return [(file, reason or getattr(next(read), "reason", "")) for file, reason in wanted]
+
+
+def _syntax(path: Path) -> str:
+    with suppress(Exception):
+        return str(dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID.name)
+    return "none"
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start_s = time.perf_counter()
+    work()
+    return time.perf_counter() - start_s
+
+
+def _print(times: dict[str, list[float]], ratio: tuple[str, str]) -> None:
+    for name, taken in times.items():
+        print(f"  {name:16} {statistics.median(taken):7.2f} [{min(taken):.2f}, {max(taken):.2f}]")
+    slow, quick = (times[name] for name in ratio)
+    pairs = [one / other for one, other in zip(slow, quick, strict=True)]
+    spread = f"{statistics.median(pairs):.2f} [{min(pairs):.2f}, {max(pairs):.2f}]"
+    print(f"  {ratio[0]} / {ratio[1]}: {spread}")
+
+
+if __name__ == "__main__":
+    main()
