@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from aggregator.run_folder import Row, Run
 from fedrad.privacy.accounting import FALSE_ALARM, Event, best_attack, epsilon, site_epsilon
@@ -79,10 +78,4 @@ def _order(stream: str) -> tuple[bool, str]:
 def _attack(streams: Mapping[str, Sequence[Event]]) -> float:
     other = tuple(streams.get("other", ()))
     own = [tuple(events) for name, events in streams.items() if name != "other"]
-    return max(_best_attack(events + other) for events in [*own, ()])
-
-
-@lru_cache(maxsize=256)
-def _best_attack(events: tuple[Event, ...]) -> float:
-    """Sites with the same events, and a report written twice, compose only once."""
-    return best_attack(events, false_alarm=FALSE_ALARM)
+    return max(best_attack(events + other, false_alarm=FALSE_ALARM) for events in [*own, ()])

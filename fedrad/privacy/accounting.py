@@ -179,17 +179,7 @@ def best_attack(events: Iterable[Event], *, false_alarm: float = FALSE_ALARM) ->
         [2] Dong, Roth, Su, Gaussian Differential Privacy, JRSS-B 2022, propositions 2.4
             and 2.12.
     """
-    spent = merged(events)
-    if not spent:
-        return false_alarm
-    if _unprotected(spent):
-        return 1.0
-    loss = _composed(spent, 1.0)
-    grid = np.linspace(0.0, max(1.0, min(50.0, loss.get_epsilon_for_delta(1e-9))), 500)
-    delta = np.asarray(loss.get_delta_for_epsilon(grid), dtype=np.float64)
-    joining = np.exp(grid) * false_alarm + delta
-    leaving = 1 - np.exp(-grid) * (1 - false_alarm - delta)
-    return float(np.clip(min(joining.min(), leaving.min()), false_alarm, 1.0))
+    return _best_attack(merged(events), false_alarm)
 
 
 def attack_within(epsilon: float, delta: float, *, false_alarm: float = FALSE_ALARM) -> float:
@@ -228,6 +218,20 @@ def merged(events: Iterable[Event]) -> Spent:
 
 def _unprotected(spent: Spent) -> bool:
     return any(multiplier < 0.01 for multiplier, _, _ in spent)
+
+
+@lru_cache(maxsize=256)
+def _best_attack(spent: Spent, false_alarm: float) -> float:
+    if not spent:
+        return false_alarm
+    if _unprotected(spent):
+        return 1.0
+    loss = _composed(spent, 1.0)
+    grid = np.linspace(0.0, max(1.0, min(50.0, loss.get_epsilon_for_delta(1e-9))), 500)
+    delta = np.asarray(loss.get_delta_for_epsilon(grid), dtype=np.float64)
+    joining = np.exp(grid) * false_alarm + delta
+    leaving = 1 - np.exp(-grid) * (1 - false_alarm - delta)
+    return float(np.clip(min(joining.min(), leaving.min()), false_alarm, 1.0))
 
 
 @lru_cache(maxsize=4096)

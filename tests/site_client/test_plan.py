@@ -25,7 +25,7 @@ from site_client.plan import count_patients
 from site_client.settings import read_site
 
 DEMO = Path(scenarios.__file__).parent / "four_hospitals.task.toml"
-PATIENTS = 60
+PATIENTS = 30
 
 
 def run(*words: str) -> int:
@@ -36,7 +36,7 @@ def run(*words: str) -> int:
 
 @pytest.fixture
 def home(site: Any, write_image: Callable[..., Any]) -> Path:
-    """A home over an archive of 60 patients with one image each; every third is ill."""
+    """A home over an archive of 30 patients with one image each; every third is ill."""
     pixels = np.full((64, 64), 1000, np.uint16)
     for number in range(PATIENTS):
         site.add(write_image(pixels, f"P{number:03d}"), f"{number}.dcm")

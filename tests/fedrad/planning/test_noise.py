@@ -56,7 +56,7 @@ def test_a_site_smaller_than_the_batch_draws_everybody() -> None:
 
 def test_a_contract_has_the_noise_that_a_site_would_compute_for_itself() -> None:
     task = planned_task()
-    contract = plan_contract(task, "study", {"east": 47, "north": 43, "south": 12})
+    contract = plan_contract(task, "study", {"east": 44, "north": 43, "south": 6})
     for site, terms in contract.sites.items():
         assert terms.train_sigma == noise.train_sigma(task, terms.patients_agreed)
         assert terms.audit_sigma == noise.audit_sigma(task)

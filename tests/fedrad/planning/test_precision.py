@@ -29,7 +29,7 @@ from fedrad.site_report import noised
 from fedrad.task import Task
 from simulations.scenario import read_scenario
 
-DRAWS = 150
+DRAWS = 80
 SCORES, DICE = read_scenario("four_hospitals")[1], read_scenario("lungs_private")[1]
 
 
@@ -105,7 +105,7 @@ def test_the_expected_sums_are_the_mean_of_drawn_ones(task: Task) -> None:
         np.testing.assert_allclose(expected.values, mean, atol=4.0)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.integers(40, 2000), st.floats(0.3, 3.0))
 def test_noise_widens_and_patients_narrow(patients: int, sigma: float) -> None:
     guess = Guess()
