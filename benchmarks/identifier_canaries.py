@@ -115,13 +115,14 @@ def plain_ct() -> FileDataset:
     return file
 
 
-def raw(instance: FileDataset) -> bytes:
+def raw(instance: Any) -> bytes:
     """Return a file's bytes as a careless writer makes them: nothing is checked or refused."""
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        buffer.write((instance.preamble or b"").ljust(128, b"\0") + b"DICM")
+        preamble = getattr(instance, "preamble", None) or b""
+        buffer.write(preamble.ljust(128, b"\0") + b"DICM")
         write_file_meta_info(buffer, instance.file_meta, enforce_standard=False)
         write_dataset(buffer, instance)
     return buffer.getvalue()

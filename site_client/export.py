@@ -27,14 +27,15 @@ from site_client.archive.faults import UnusableFileError, foreign_bytes
 from site_client.archive.folder import ArchiveFile, list_files
 from site_client.archive.readers import Answer, Readers, Request
 from site_client.archive.readers import Outcome as Told
+from site_client.burned_text import refuse_without_reader, shows_text
 from site_client.deidentify.apply import deidentified
 from site_client.deidentify.pixels import put_pixels
-from site_client.deidentify.profile import Profile, read_profile
+from site_client.deidentify.profile import read_profile
 from site_client.export_reading import IDENTIFIERS, READ
 from site_client.export_record import Outcome, Record, open_record
 from site_client.patient_lists import read_lists
 from site_client.patients import Patient, Register, read_register
-from site_client.settings import PatientLists, read_site
+from site_client.settings import SiteSettings, read_site
 
 REPORT = "report.csv"
 WRITTEN = "written"
@@ -66,12 +67,14 @@ def export(source: Path, target: Path, home: Path) -> Exported:
     """
     _refuse_places(source, target, home)
     settings = read_site(home)
+    if settings.deidentify.look_for_text:
+        refuse_without_reader()
     register = read_register(settings.patients, site_home.split_key(home))
     files = list_files(source)
     target.mkdir(parents=True, exist_ok=True)
-    copier = _Copier(target, register, settings.patients)
+    copier = _Copier(target, register, settings)
     with open_record(home, source, target, register.names) as record:
-        _refuse_other_profile(record, copier.profile, target)
+        _refuse_other_version(record, copier.version, target)
         fresh = [file for file in files if not copier.done_before(file, record)]
         with Readers(settings.reading, preload=(READ.partition(":")[0],)) as readers:
             asked = (Request(READ, {"path": str(source / file.file)}) for file in fresh)
@@ -105,15 +108,17 @@ def as_text(found: Exported) -> str:
 class _Copier:
     """Copies files one after the other; what they hold was read by a worker process."""
 
-    def __init__(self, target: Path, register: Register, lists: PatientLists) -> None:
-        self._target, self._register, self._lists = target, register, lists
+    def __init__(self, target: Path, register: Register, settings: SiteSettings) -> None:
+        self._target, self._register, self._lists = target, register, settings.patients
+        self._wishes = settings.deidentify
         self.profile = read_profile()
+        self.version = f"{self.profile.name}{'+text' * self._wishes.look_for_text}"
         self._out: dict[str, bool] = {}  # patient -> takes no part
 
     def done_before(self, file: ArchiveFile, record: Record) -> bool:
         """Whether the record still tells what became of a file."""
         before = record.known.get(file.file)
-        if before is None or not before.fits(file, self.profile.name):
+        if before is None or not before.fits(file, self.version):
             return False
         if before.reason in _PASSING:
             return False  # lists and mapping change: looked at again
@@ -128,8 +133,7 @@ class _Copier:
             place = self._copied(file.file, told, record)
         except UnusableFileError as error:
             reason = error.reason
-        name = self.profile.name
-        record.note(Outcome(file.file, file.bytes, file.mtime_ns, name, place, reason))
+        record.note(Outcome(file.file, file.bytes, file.mtime_ns, self.version, place, reason))
 
     def _copied(self, file: str, told: Answer, record: Record) -> str:
         whose: dict[str, str] = told.result["whose"]
@@ -141,6 +145,8 @@ class _Copier:
             )
             put_pixels(clean, told.arrays[0])
             content = _file(clean)
+        if self._wishes.look_for_text and shows_text(told.arrays[0]):
+            raise UnusableFileError("burned-in-text")
         names = [self._register.names.of(name, whose[name]) for name in IDENTIFIERS]
         place = "/".join([patient, *names]) + ".dcm"
         _write_new(self._target / place, content, mine=record.places.get(place, file) == file)
@@ -199,10 +205,12 @@ def _report_rows(outcomes: list[Outcome], register: Register) -> Iterator[tuple[
         yield name, "refused" if one.reason else WRITTEN, one.reason, one.place
 
 
-def _refuse_other_profile(record: Record, profile: Profile, target: Path) -> None:
+def _refuse_other_version(record: Record, version: str, target: Path) -> None:
     names = {outcome.profile for outcome in record.known.values() if outcome.place}
-    if names - {profile.name}:
-        problem = f"{target} holds copies made by another version's profile; name a new folder"
+    if names - {version}:
+        problem = (
+            f"{target} holds copies made by another profile or with other checks; name a new folder"
+        )
         raise SettingsError("deidentify", (problem,))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fedrad.settings import read_settings, refuse_problems
 from site_client.archive_settings import Archive, inside
+from site_client.export_settings import Deidentify
 from site_client.limits import Reading
 
 FILE = "site.toml"
@@ -168,6 +169,7 @@ class SiteSettings:
     approval: Approval = Approval()
     resources: Resources = Resources()
     reading: Reading = field(default_factory=Reading)
+    deidentify: Deidentify = field(default_factory=Deidentify)
     splits: Shares = Shares()
 
 

@@ -52,7 +52,7 @@ def test_no_person_name_and_no_free_text_has_a_rule_that_reads_it() -> None:
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.4"}, "secondary-capture"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.1"}, "ultrasound"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.1"}, "visible-light"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.104.1"}, "document"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.104.1"}, "encapsulated-document"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.11.1"}, "presentation-state"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.59"}, "structured-report"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66"}, "kind-not-allowed"),
