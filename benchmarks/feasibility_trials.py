@@ -121,7 +121,7 @@ TRIALS = (
         folder="cxr_multisite",
         private=CLASSIFIER,
         plain=CLASSIFIER_PLAIN,
-        patients=(50, 150),
+        patients=(50, 100, 150),
         epsilons=(1.0, 2.0, 4.0, 8.0),
         test=75,
     ),
