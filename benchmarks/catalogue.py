@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +36,7 @@ from simulations.hospital import HospitalSpec, write_hospital
 from simulations.places import home_of, site_folder
 from simulations.premises import open_home
 from simulations.scenario import Baselines, Scenario, read_scenario
+from site_client.archive.parent import the_nursery
 from site_client.archive.readers import Readers, Request
 from site_client.catalogue import look_at, update_catalogue
 from site_client.cohort import assemble
@@ -77,9 +80,6 @@ def main() -> None:
     wishes = parser.parse_args()
     torch.set_num_threads(1)
     print(f"pydicom {pydicom.__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    with Readers(Reading()) as readers:  # starting Python is a cost of the first call alone
-        started_s = _seconds(lambda: next(readers.each([Request("os:getpid", {})])))
-    print(f"starting the first worker: {started_s:.2f} s")
     with tempfile.TemporaryDirectory() as folder:
         _catalogue(Path(folder, "ct"), wishes.files, wishes.repeats)
         _images(Path(folder, "run"), wishes)
@@ -91,15 +91,15 @@ def _catalogue(folder: Path, files: int, repeats: int) -> None:
     archive, home = folder / "archive", folder / "home"
     _write_ct(archive, files)
     make_home(home, SITE_TOML.format(site=SITE, path=archive))
-    first, again = (lambda: update_catalogue(home)), (lambda: update_catalogue(home))
-    times: dict[str, list[float]] = {"loop": [], "catalogue": [], "nothing changed": []}
+    look = partial(update_catalogue, home)
+    times: dict[str, list[_Taken]] = {"loop": [], "catalogue": [], "nothing changed": []}
     for _ in range(repeats):
-        times["loop"].append(_seconds(lambda: _loop(archive)))
+        times["loop"].append(_taken(lambda: _loop(archive)))
         (home / "catalogue.parquet").unlink(missing_ok=True)
-        times["catalogue"].append(_seconds(first))
-        times["nothing changed"].append(_seconds(again))
-    print(f"\n{files} files of 126 kB, seconds: median [least, most] of {repeats}")
-    _print(times, ("loop", "catalogue"))
+        times["catalogue"].append(_taken(look))
+        times["nothing changed"].append(_taken(look))
+    print(f"\n{files} files of 126 kB; median [least, most] of {repeats}")
+    _print(times, "loop", "catalogue")
 
 
 def _write_ct(folder: Path, files: int) -> None:
@@ -164,15 +164,15 @@ def _images(run: Path, wishes: argparse.Namespace) -> None:
     admitted = admit(catalogue, task)
     cohort = assemble(admitted, task, split="train", settings=settings, names=names)
     files = [unit.files[0] for units in cohort.units.values() for unit in units]
-    times: dict[str, list[float]] = {"loop": [], "workers": []}
+    times: dict[str, list[_Taken]] = {"loop": [], "workers": []}
     for _ in range(wishes.repeats):
         shutil.rmtree(home / "cache", ignore_errors=True)
         ours = Preparation(home, settings.archive.path, task, catalogue, names=names)
-        times["workers"].append(_seconds(partial(ours.patients, cohort)))
-        times["loop"].append(_seconds(partial(_prepare, settings.archive.path, files, task)))
+        times["workers"].append(_taken(partial(ours.patients, cohort)))
+        times["loop"].append(_taken(partial(_prepare, settings.archive.path, files, task)))
     size = f"{wishes.size} px ({wishes.scanners})"
-    print(f"\n{len(files)} images of {size} from file to array, seconds: median [least, most]")
-    _print(times, ("loop", "workers"))
+    print(f"\n{len(files)} images of {size} from file to array; median [least, most]")
+    _print(times, "loop", "workers")
 
 
 def _prepare(archive: Path, files: list[str], task: Task) -> None:
@@ -217,19 +217,47 @@ def _syntax(path: Path) -> str:
     return "none"
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    start_s = time.perf_counter()
+@dataclass(frozen=True)
+class _Taken:
+    """What one run took: by the clock, and of processors in all processes together."""
+
+    wall_s: float
+    processor_s: float
+
+
+def _taken(work: Callable[[], object]) -> _Taken:
+    """Measure one run, workers included: they are started before it and end within it."""
+    with Readers(Reading()) as readers:
+        next(readers.each([Request("os:getpid", {})]))
+    before, idle = resource.getrusage(resource.RUSAGE_CHILDREN), _imports_s()
+    start_s, own_s = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start_s
+    wall_s, own_s = time.perf_counter() - start_s, time.process_time() - own_s
+    the_nursery().stop()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    children_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return _Taken(wall_s, own_s + max(0.0, children_s - idle))
 
 
-def _print(times: dict[str, list[float]], ratio: tuple[str, str]) -> None:
+def _imports_s() -> float:
+    """Return the processor time that the running nursery took so far: its imports."""
+    fields = Path(f"/proc/{the_nursery().pid}/stat").read_text(encoding="ascii").rsplit(")")[1]
+    user, system, children_user, children_system = map(int, fields.split()[11:15])
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (user + system + children_user + children_system) / ticks
+
+
+def _print(times: dict[str, list[_Taken]], slow: str, quick: str) -> None:
     for name, taken in times.items():
-        print(f"  {name:16} {statistics.median(taken):7.2f} [{min(taken):.2f}, {max(taken):.2f}]")
-    slow, quick = (times[name] for name in ratio)
-    pairs = [one / other for one, other in zip(slow, quick, strict=True)]
-    spread = f"{statistics.median(pairs):.2f} [{min(pairs):.2f}, {max(pairs):.2f}]"
-    print(f"  {ratio[0]} / {ratio[1]}: {spread}")
+        wall, processor = [t.wall_s for t in taken], [t.processor_s for t in taken]
+        print(f"  {name:16} {_spread(wall)} s, {_spread(processor)} s of processors")
+    pairs = list(zip(times[slow], times[quick], strict=True))
+    print(f"  {slow} / {quick}: {_spread([one.wall_s / two.wall_s for one, two in pairs])}", end="")
+    print(f"; of processors {_spread([o.processor_s / t.processor_s for o, t in pairs])}")
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
 
 
 if __name__ == "__main__":

@@ -186,3 +186,16 @@ def test_a_folder_is_looked_at_without_settings(site: Any) -> None:
     (site.archive / "note.txt").write_text("not an image")
     assert list(look_at(site.archive)["reason"]) == ["", "not-dicom"]
     assert not (site.home / "catalogue.parquet").exists()
+
+
+@pytest.mark.long
+def test_a_folder_of_100_000_files_is_catalogued_and_then_only_listed(site: Any) -> None:
+    """Every file is a link to one of four, since a disk refuses more links to one."""
+    for source in range(4):
+        site.image(f"P{source}", f"{source}.dcm")
+    for number in range(100_000 - 4):
+        os.link(site.archive / f"{number % 4}.dcm", site.archive / f"x{number:06d}.dcm")
+    table = update_catalogue(site.home)
+    assert table["reason"].value_counts().to_dict() == {"duplicate-instance": 99_996, "": 4}
+    (site.archive / "0.dcm").unlink()
+    assert len(update_catalogue(site.home)) == 99_999
