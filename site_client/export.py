@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from pydicom.dataset import Dataset
 
 from fedrad import durable
@@ -33,13 +34,13 @@ from site_client.deidentify.pixels import put_pixels
 from site_client.deidentify.profile import read_profile
 from site_client.export_reading import IDENTIFIERS, READ
 from site_client.export_record import Outcome, Record, open_record
-from site_client.patient_lists import read_lists
+from site_client.patient_lists import EXCLUDED, NOT_INCLUDED, read_lists
 from site_client.patients import Patient, Register, read_register
 from site_client.settings import SiteSettings, read_site
 
 REPORT = "report.csv"
 WRITTEN = "written"
-_PASSING = ("patient-id-unusable", "patient-excluded")
+_PASSING = ("patient-id-unusable", EXCLUDED, NOT_INCLUDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class _Copier:
         self._wishes = settings.deidentify
         self.profile = read_profile()
         self.version = f"{self.profile.name}{'+text' * self._wishes.look_for_text}"
-        self._out: dict[str, bool] = {}  # patient -> takes no part
+        self._out: dict[str, str] = {}  # patient -> why they take no part; empty if they do
 
     def done_before(self, file: ArchiveFile, record: Record) -> bool:
         """Whether the record still tells what became of a file."""
@@ -161,15 +162,17 @@ class _Copier:
         )
         if not patient.pseudonym:
             raise UnusableFileError("patient-id-unusable")
-        if self._takes_no_part(patient):
-            raise UnusableFileError("patient-excluded")
+        if self._why_not(patient):
+            raise UnusableFileError(self._why_not(patient))
         return patient.pseudonym
 
-    def _takes_no_part(self, patient: Patient) -> bool:
+    def _why_not(self, patient: Patient) -> str:
         if patient.pseudonym not in self._out:
             known = {patient.listed_as: frozenset({patient.pseudonym})}
             lists = read_lists(self._lists, known, self._register)
-            self._out[patient.pseudonym] = bool(lists.out([patient.pseudonym]))
+            self._out[patient.pseudonym] = str(
+                lists.reasons(pd.Series([patient.pseudonym])).iloc[0]
+            )
         return self._out[patient.pseudonym]
 
 

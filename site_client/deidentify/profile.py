@@ -24,7 +24,8 @@ _LISTS = ("codes", "sequences", "identifiers", "classes", "dates", "emptied")
 _SCREENSHOTS = ("SCREEN SAVE", "SCREENSHOT", "SCREEN CAPTURE", "DOSE_INFO", "CAPTURE")
 _BY_MODALITY = {
     "US": "ultrasound", "IVUS": "ultrasound", "XC": "visible-light", "ES": "visible-light",
-    "GM": "visible-light", "SM": "visible-light", "OP": "visible-light", "DOC": "encapsulated-document",
+    "GM": "visible-light", "SM": "visible-light", "OP": "visible-light",
+    "DOC": "encapsulated-document",
     "SR": "structured-report", "KO": "structured-report", "PR": "presentation-state",
     "OT": "secondary-capture", "SC": "secondary-capture",
 }  # fmt: skip

@@ -150,6 +150,17 @@ def test_whoever_objected_is_not_copied(site: Any, site_toml: str) -> None:
     assert len(copies(site)) == 1
 
 
+def test_whoever_did_not_consent_is_not_copied(site: Any, site_toml: str) -> None:
+    site.image("P1", "1.dcm")
+    site.image("P2", "2.dcm")
+    consents = site.home.parent / "include.csv"
+    consents.write_text("PatientID\nP2\n")
+    site.settings(site_toml + '[patients]\ninclude = "../include.csv"\n')
+    assert exported(site).refused == {"patient-not-included": 1}
+    consents.write_text("PatientID\nP1\nP2\n")  # asked again, P1 agreed
+    assert exported(site).written == 2
+
+
 @pytest.mark.parametrize("inside", ["archive", "archive/copies", "home", "home/copies"])
 def test_copies_go_neither_into_the_originals_nor_into_the_home(site: Any, inside: str) -> None:
     with pytest.raises(SettingsError, match="lies inside"):
