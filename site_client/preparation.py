@@ -74,7 +74,8 @@ class Preparation:
 
     def finish(self, scope: str) -> None:
         """Write what was learned: refused files, and digests for the next time."""
-        rows = [(file, error.reason, error.detail) for file, error in self._refused.items()]
+        refusals = sorted(self._refused.items(), key=lambda refusal: refusal[0])
+        rows = [(file, error.reason, error.detail) for file, error in refusals]
         refused = pd.DataFrame(rows, columns=["file", "reason", "detail"])
         write_quarantine(self._home, scope, refused)
         if self._fresh_digests:
@@ -109,8 +110,8 @@ class Preparation:
                 else:
                     yield unit.name, found
         requests = (self._request(unit) for unit in missing)
-        for unit, outcome in zip(missing, readers.each(requests), strict=True):
-            yield unit.name, self._kept(unit, outcome)
+        for number, outcome in readers.as_done(requests):
+            yield missing[number].name, self._kept(missing[number], outcome)
 
     def _request(self, unit: Unit) -> Request:
         volumes = self._task.data.dimensions == 3

@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any
@@ -95,10 +96,21 @@ class Readers:
         return outcome
 
     def each(self, requests: Iterable[Request]) -> Iterator[Outcome]:
-        """Answer requests in their order, some ahead of time.
+        """Answer requests in their order; else as ``as_done``."""
+        early: dict[int, Outcome] = {}
+        told = 0
+        for number, outcome in self.as_done(requests):
+            early[number] = outcome
+            while told in early:
+                yield early.pop(told)
+                told += 1
 
-        Requests are taken from the iterable as workers become free. Whoever stops early must
-        leave the ``with`` block before asking for anything else.
+    def as_done(self, requests: Iterable[Request]) -> Iterator[tuple[int, Outcome]]:
+        """Answer requests as they get done: the number of each, from 0, and what became of it.
+
+        Requests are taken from the iterable as workers become free, and workers go on while
+        the caller works on an answer. Whoever stops early must leave the ``with`` block before
+        asking for anything else.
 
         Raises:
             RunError: Worker processes cannot be started.
@@ -106,20 +118,21 @@ class Readers:
         source = enumerate(requests)
         todo: deque[tuple[int, Request]] = deque()
         done: dict[int, Outcome] = {}
-        told, asked, ended = 0, 0, False
+        most = self._limits.workers * _QUEUED
         self._tries.clear()
-        while not ended or told < asked:
-            while not ended and len(todo) + asked - told < self._limits.workers * _QUEUED:
-                following = next(source, None)
-                ended = following is None
-                if following is not None:
-                    todo.append(following)
-                    asked += 1
+        while True:
+            todo.extend(islice(source, max(0, most - len(todo) - self._asked())))
             self._hand_out(todo)
-            self._collect(todo, done)
-            while told in done:
-                yield done.pop(told)
-                told += 1
+            if done:
+                number = next(iter(done))
+                yield number, done.pop(number)
+            elif self._asked():
+                self._collect(todo, done)
+            else:
+                return
+
+    def _asked(self) -> int:
+        return sum(len(worker.queue) for worker in self._workers)
 
     def _hand_out(self, todo: deque[tuple[int, Request]]) -> None:
         for worker in self._crew(len(todo)):

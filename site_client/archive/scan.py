@@ -24,7 +24,7 @@ Told = tuple[ArchiveFile, Facts | UnusableFileError]
 def iter_facts(
     readers: Readers, folder: Path, files: Sequence[ArchiveFile], keywords: Sequence[str]
 ) -> Iterator[Told]:
-    """Yield what each file says, or why it cannot be used; those that end a worker come last.
+    """Yield what each file says, or why it cannot be used; as they get done.
 
     Raises:
         RunError: Worker processes cannot be started.
@@ -32,14 +32,14 @@ def iter_facts(
     chunks = [files[at : at + CHUNK] for at in range(0, len(files), CHUNK)]
     suspects: list[ArchiveFile] = []
     asked = (_request(folder, chunk, keywords) for chunk in chunks)
-    for chunk, outcome in zip(chunks, readers.each(asked), strict=True):
+    for number, outcome in readers.as_done(asked):
         if isinstance(outcome, Answer):
-            yield from zip(chunk, map(_facts, outcome.result), strict=True)
+            yield from zip(chunks[number], map(_facts, outcome.result), strict=True)
         else:
-            suspects += chunk
+            suspects += chunks[number]
     asked = (_request(folder, [file], keywords) for file in suspects)
-    for file, outcome in zip(suspects, readers.each(asked), strict=True):
-        yield file, _single(outcome)
+    for number, outcome in readers.as_done(asked):
+        yield suspects[number], _single(outcome)
 
 
 def _request(folder: Path, files: Sequence[ArchiveFile], keywords: Sequence[str]) -> Request:
