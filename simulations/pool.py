@@ -122,8 +122,10 @@ class Pool:
         end = time.monotonic() + _POLITE_S
         for worker, thread in zip(self._workers, self._threads, strict=True):
             thread.join(max(0.0, end - time.monotonic()))  # idle ones have gone by now
+            if thread.is_alive():
+                worker.force()  # its pipe reads to the end, and the thread with it
+                thread.join(_GRACE_S)
             worker.stop()
-            thread.join(_GRACE_S)
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers, for whoever injects faults."""
@@ -226,11 +228,14 @@ class _Worker:
         return flower.message_to_bytes(reply)
 
     def stop(self) -> None:
-        """End the process: politely if it listens, else by force."""
+        """End the process: politely if it listens, else by force; nobody reads its pipe by then."""
         self._pipe.close()
         self.process.join(_POLITE_S)
-        if self.process.is_alive():
-            self.process.terminate()
-            self.process.join(_GRACE_S)
-        if self.process.is_alive():
-            self.process.kill()
+        self.force()
+
+    def force(self) -> None:
+        """End the process, whatever it is doing."""
+        for end in (self.process.terminate, self.process.kill):
+            if self.process.is_alive():
+                end()
+                self.process.join(_GRACE_S)
