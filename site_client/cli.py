@@ -117,6 +117,24 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
 
 
 @app.command()
+def check(
+    home: Home,
+    task_path: Annotated[Path, typer.Option("--task", help="A study's task.toml.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say whether this site can join a study, and what to mend; exact, for its own eyes.
+
+    Ends with 1 if the answer is no, with 4 if only this site's own limits say so.
+    """
+    from site_client.preflight.check import as_table, as_text, check_site
+
+    found = check_site(home, task_path)
+    emit(as_json, as_table(found), as_text(found))
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)
+
+
+@app.command()
 def freeze(
     home: Home,
     task_path: Annotated[Path, typer.Option("--task", help="A study's task.toml.")],
