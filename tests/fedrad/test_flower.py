@@ -12,6 +12,7 @@ from flwr.supercore import telemetry
 
 from fedrad import flower
 from fedrad.errors import ProtocolError, RunError
+from fedrad.flower import lookup
 
 
 def a_message() -> Message:
@@ -33,7 +34,7 @@ def importlib_version() -> str:
 
 def test_a_missing_private_name_says_which_flower_to_install() -> None:
     with pytest.raises(RunError, match=r"TaskIdentities is missing.*flwr>=1\.41"):
-        flower._private("flwr.supercore.task_identity", "TaskIdentities")
+        lookup.private("flwr.supercore.task_identity", "TaskIdentities")
 
 
 def test_a_message_survives_bytes_with_its_records_and_metadata() -> None:

@@ -1,12 +1,10 @@
-"""The one module that touches names which Flower does not promise to keep.
+"""Messages outside a run of Flower's own: their identity, their bytes, their size.
 
-Every private name is looked up at import, so that another Flower fails here, at once and
-by name, instead of in the middle of a round. Public Flower names are used elsewhere.
+What every engine needs; the parts of a deployment have modules of their own beside it.
 """
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 from types import MappingProxyType
@@ -14,9 +12,9 @@ from typing import Any, cast
 
 from flwr.app import Message, RecordDict
 
-from fedrad.errors import ProtocolError, RunError
+from fedrad.errors import ProtocolError
+from fedrad.flower.lookup import private
 
-FLOWER_VERSION = "1.41"
 OFFLINE = MappingProxyType(
     {
         "FLWR_TELEMETRY_ENABLED": "0",
@@ -27,26 +25,16 @@ OFFLINE = MappingProxyType(
 )
 
 
-def _private(module: str, name: str) -> Any:
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        raise RunError(
-            f"{module}.{name} is missing: this is not Flower {FLOWER_VERSION}; "
-            f"install flwr>={FLOWER_VERSION},<1.42"
-        ) from None
-
-
-_TaskIdentity = _private("flwr.supercore.task_identity", "TaskIdentity")
-_to_proto = _private("flwr.common.serde", "message_to_proto")
-_from_proto = _private("flwr.common.serde", "message_from_proto")
-_records_to_proto = _private("flwr.common.serde", "recorddict_to_proto")
-_ProtoMessage = _private("flwr.proto.message_pb2", "Message")
-_DecodeError = _private("google.protobuf.message", "DecodeError")
-_NodeInfo = _private("flwr.proto.node_pb2", "NodeInfo")
-_Run = _private("flwr.supercore.run", "Run")
-_update_console_handler = _private("flwr.supercore.logger", "update_console_handler")
-_telemetry = _private("flwr.supercore", "telemetry")
+_TaskIdentity = private("flwr.supercore.task_identity", "TaskIdentity")
+_to_proto = private("flwr.common.serde", "message_to_proto")
+_from_proto = private("flwr.common.serde", "message_from_proto")
+_records_to_proto = private("flwr.common.serde", "recorddict_to_proto")
+_ProtoMessage = private("flwr.proto.message_pb2", "Message")
+_DecodeError = private("google.protobuf.message", "DecodeError")
+_NodeInfo = private("flwr.proto.node_pb2", "NodeInfo")
+_Run = private("flwr.supercore.run", "Run")
+_update_console_handler = private("flwr.supercore.logger", "update_console_handler")
+_telemetry = private("flwr.supercore", "telemetry")
 
 AGGREGATOR_NODE = 1  # the id that Flower gives its own side of every message
 APP_RAISED, NODE_UNAVAILABLE, APP_CRASHED = 2, 5, 8  # flwr.common.constant.ErrorCode
