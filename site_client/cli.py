@@ -19,6 +19,30 @@ Home = Annotated[
 
 
 @app.command()
+def init(  # noqa: PLR0913, PLR0917  # one parameter an option
+    home: Annotated[
+        Path, typer.Option(envvar="FEDRAD_HOME", help="The site's folder, new or empty.")
+    ],
+    name: Annotated[str, typer.Option(help="The site in contracts; else the folder's.")] = "",
+    archive: Annotated[
+        Path | None, typer.Option(help="A folder of DICOM files.", exists=True, file_okay=False)
+    ] = None,
+    dicomweb: Annotated[str, typer.Option(help="A PACS's DICOMweb address.")] = "",
+    dimse: Annotated[str, typer.Option(help="A PACS that speaks DIMSE: TITLE@HOST:PORT.")] = "",
+    labels: Annotated[
+        Path | None, typer.Option(help="A CSV of labels.", exists=True, dir_okay=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a commented site.toml, and the folders and the secret that a site needs."""
+    from site_client.opening import Wishes, as_table, as_text, open_home
+
+    wishes = Wishes(name=name, archive=archive, dicomweb=dicomweb, dimse=dimse, labels=labels)
+    opened = open_home(home, wishes)
+    emit(as_json, as_table(opened), as_text(opened))
+
+
+@app.command()
 def catalogue(
     home: Annotated[
         Path | None,

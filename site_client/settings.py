@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedrad.errors import SettingsError
 from fedrad.settings import read_settings, refuse_problems
 from site_client.archive_settings import Archive, inside
 from site_client.export_settings import Deidentify
@@ -180,6 +181,10 @@ def read_site(home: Path) -> SiteSettings:
         SettingsError: Every problem of the file at once.
     """
     home = home.absolute()  # worker processes have another working folder
+    if not (home / FILE).exists():
+        raise SettingsError(
+            str(home / FILE), ("the file does not exist; fedrad-site init --home writes one",)
+        )
     settings = read_settings(SiteSettings, home / FILE)
     return dataclasses.replace(
         settings,
