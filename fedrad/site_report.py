@@ -26,6 +26,7 @@ CLASSIFICATION: Mapping[str, float] = MappingProxyType(
 SEGMENTATION: Mapping[str, float] = MappingProxyType(
     {"n": 0.10, "dice_histogram": 0.55, "dice_sum": 0.35}
 )
+FEASIBILITY: Mapping[str, float] = MappingProxyType({"patients": 0.6, "vendors": 0.2, "views": 0.2})
 
 
 def shares_of(blocks: Sequence[Block]) -> Mapping[str, float]:
@@ -36,7 +37,7 @@ def shares_of(blocks: Sequence[Block]) -> Mapping[str, float]:
             the block ``exact`` has no noise that would do.
     """
     names = sorted(block.name for block in blocks)
-    for shares in (CLASSIFICATION, SEGMENTATION):
+    for shares in (CLASSIFICATION, SEGMENTATION, FEASIBILITY):
         if names == sorted(shares):
             return shares
     raise PrivacyError(f"no shares are agreed for a report of {', '.join(names) or 'nothing'}")
