@@ -36,6 +36,7 @@ from fedrad.clock import SystemClock
 from site_client.archive.multipart import iter_parts
 from site_client.archive_settings import Archive, DicomWeb, Dimse, Query
 from site_client.home import make_home
+from site_client.limits import Reading
 from site_client.retrieval.fetch import fetch
 
 ROOT = f"http://{real_pacs.HOST}:{real_pacs.WEB_PORT}/dicom-web"
@@ -164,9 +165,8 @@ def dimse(**changes: object) -> Dimse:
 
 def run(home: Path, archive: Archive) -> None:
     """Fetch into ``home/store``."""
-    report = fetch(
-        home, dataclasses.replace(archive, path=home / "store"), SystemClock(), say=lambda _: None
-    )
+    kept = dataclasses.replace(archive, path=home / "store")
+    report = fetch(home, kept, SystemClock(), reading=Reading(), say=lambda _: None)
     if not report.complete:
         raise RuntimeError(report.problem)
 

@@ -146,14 +146,19 @@ def check(
     task_path: Annotated[Path, typer.Option("--task", help="A study's task.toml.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say whether this site can join a study, and what to mend; exact, for its own eyes.
+    """Say whether this site can join a study, and what to mend; writes check.html.
 
     Ends with 1 if the answer is no, with 4 if only this site's own limits say so.
     """
-    from site_client.preflight.check import as_table, as_text, check_site
+    from fedrad.clock import SystemClock
+    from site_client.preflight.check import check_site
+    from site_client.preflight.page import write_check
+    from site_client.preflight.screen import as_table, as_text
 
-    found = check_site(home, task_path)
-    emit(as_json, as_table(found), as_text(found))
+    clock = SystemClock()
+    looked = check_site(home, task_path, clock, say=_to_stderr)
+    found, page = looked.check, write_check(home, looked, clock.now())
+    emit(as_json, as_table(found, page), as_text(found, page, screen_columns()))
     if found.exit_code:
         raise typer.Exit(found.exit_code)
 
@@ -204,7 +209,8 @@ def fetch(home: Home, as_json: AsJson = False) -> None:
     from site_client.retrieval.report import as_table, as_text
     from site_client.settings import read_site
 
-    report = bring(home, read_site(home).archive, SystemClock(), say=_to_stderr)
+    settings = read_site(home)
+    report = bring(home, settings.archive, SystemClock(), reading=settings.reading, say=_to_stderr)
     emit(as_json, as_table(report), as_text(report))
     if report.error is not None:
         raise report.error

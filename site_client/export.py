@@ -25,7 +25,7 @@ from fedrad import durable
 from fedrad.errors import SettingsError
 from site_client import home as site_home
 from site_client.archive.faults import UnusableFileError, foreign_bytes
-from site_client.archive.folder import ArchiveFile, list_files
+from site_client.archive.folder import ArchiveFile, list_archive
 from site_client.archive.readers import Answer, Readers, Request
 from site_client.archive.readers import Outcome as Told
 from site_client.burned_text import refuse_without_reader, shows_text
@@ -40,7 +40,11 @@ from site_client.settings import SiteSettings, read_site
 
 REPORT = "report.csv"
 WRITTEN = "written"
-_PASSING = ("patient-id-unusable", EXCLUDED, NOT_INCLUDED)
+# Looked at again at every call: lists, the mapping, limits and rights change.
+_PASSING = (
+    "patient-id-unusable", EXCLUDED, NOT_INCLUDED, "too-large", "too-slow", "too-deep",
+    "changing", "not-readable",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +75,18 @@ def export(source: Path, target: Path, home: Path) -> Exported:
     if settings.deidentify.look_for_text:
         refuse_without_reader()
     register = read_register(settings.patients, site_home.split_key(home))
-    files = list_files(source)
+    listing = list_archive(source)
     target.mkdir(parents=True, exist_ok=True)
     copier = _Copier(target, register, settings)
     with open_record(home, source, target, register.names) as record:
         _refuse_other_version(record, copier.version, target)
-        fresh = [file for file in files if not copier.done_before(file, record)]
+        fresh = [file for file in listing.files if not copier.done_before(file, record)]
         with Readers(settings.reading, preload=(READ.partition(":")[0],)) as readers:
-            asked = (Request(READ, {"path": str(source / file.file)}) for file in fresh)
+            asked = (_request(source, file) for file in fresh)
             for file, told in zip(fresh, readers.each(asked), strict=True):
                 copier.copy(file, told, record)
-        outcomes = [record.known[file.file] for file in files]
+        outcomes = [record.known[file.file] for file in listing.files]
+        outcomes += [Outcome(name, 0, 0, "", "", reason) for name, reason in listing.refused]
         _write_report(target, outcomes, register)
         return _summed(outcomes, len(fresh), record.path)
 
@@ -122,7 +127,7 @@ class _Copier:
         if before is None or not before.fits(file, self.version):
             return False
         if before.reason in _PASSING:
-            return False  # lists and mapping change: looked at again
+            return False
         return bool(before.reason) or (self._target / before.place).exists()
 
     def copy(self, file: ArchiveFile, told: Told, record: Record) -> None:
@@ -174,6 +179,11 @@ class _Copier:
                 lists.reasons(pd.Series([patient.pseudonym])).iloc[0]
             )
         return self._out[patient.pseudonym]
+
+
+def _request(source: Path, file: ArchiveFile) -> Request:
+    listed = (file.bytes, file.mtime_ns)
+    return Request(READ, {"path": str(source / file.file), "listed": listed})
 
 
 def _file(clean: Dataset) -> bytes:

@@ -26,19 +26,24 @@ WHOSE = ("PatientID", "IssuerOfPatientID", "AccessionNumber", *IDENTIFIERS)
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
-def read(path: str) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+def read(path: str, listed: list[int]) -> tuple[dict[str, Any], list[NDArray[Any]]]:
     """Read one file.
+
+    Args:
+        path: The file.
+        listed: Its size and time of change (ns) when it was listed.
 
     Returns:
         ``whose``, values of ``WHOSE`` by keyword; ``elements``, the DICOM JSON model (PS3.18 F)
         of what the profile allows; and the stored values as decoded, in this machine's byte order.
 
     Raises:
-        UnusableFileError: The file cannot be read or decoded; a refused kind;
+        UnusableFileError: The file cannot be read or decoded, or changed; a refused kind;
             ``burned-in-text``, ``instance-uid-missing``, ``no-pixels``, ``colour``,
             ``hidden-bits``.
     """
-    instance = read_instance(Path(path))
+    size, mtime_ns = listed
+    instance = read_instance(Path(path), (size, mtime_ns))
     profile = read_profile()
     _refuse(profile.kind(instance))
     _refuse("burned-in-text" if burned_in(instance) else "")

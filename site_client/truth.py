@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrad.data_contract import Labels
-from site_client.archive.instances import UnusableFileError, read_instance
+from site_client.archive.instances import read_instance
+from site_client.archive.ordinary import content_of
 from site_client.contours import contour_mask
 from site_client.masks import joined, series_mask
 from site_client.nifti import nifti_mask
 from site_client.volumes import SeriesVolume, turn
-
-_MOST_BYTES = 1 << 30  # of one NIfTI file on disk
 
 
 def read_truth(paths: Sequence[Path], volume: SeriesVolume, labels: Labels) -> NDArray[np.uint8]:
@@ -39,15 +38,6 @@ def read_truth(paths: Sequence[Path], volume: SeriesVolume, labels: Labels) -> N
 
 def _mask(path: Path, volume: SeriesVolume, labels: Labels) -> NDArray[np.bool_] | None:
     if labels.source == "nifti":
-        return nifti_mask(_bytes(path), volume, labels.map)
+        return nifti_mask(content_of(path), volume, labels.map)
     draw = contour_mask if labels.source == "rtstruct" else series_mask
     return draw(read_instance(path), volume, labels.map)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UnusableFileError("too-large", f"more than {_MOST_BYTES} bytes")
-        return path.read_bytes()
-    except OSError:
-        raise UnusableFileError("mask-unreadable") from None

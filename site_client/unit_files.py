@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fedrad.data_contract import Labels
 from fedrad.durable import file_digest
 from site_client.archive.faults import UnusableFileError
+from site_client.archive.ordinary import refuse_too_many_bytes
 
 Read = Callable[[], tuple[tuple[float, ...], list[NDArray[Any]]]]  # spacing in mm, arrays
 Place = tuple[str, int, int, str]  # path below the archive, size, time of change, SHA-256 if known
@@ -97,6 +98,7 @@ def _refuse_changed(folder: str, places: Sequence[Place]) -> None:
             raise UnusableFileError("changing") from None
         if (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
             raise UnusableFileError("changing")
+        refuse_too_many_bytes(size)
 
 
 def _paths(folder: str, places: Sequence[Place]) -> list[Path]:

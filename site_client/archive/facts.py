@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +46,7 @@ from site_client.archive.instances import (
     refuse_hostile,
     refuse_large_claims,
 )
+from site_client.archive.ordinary import open_ordinary
 
 REFERENCES = "ReferencedSeriesSequence"
 DRAWN = ("SEG", "RTSTRUCT")  # modalities that say what they were drawn on
@@ -89,7 +89,7 @@ def read_facts(path: Path, keywords: tuple[str, ...], listed: tuple[int, int]) -
         UnusableFileError: ``not-dicom``, ``syntax-missing``, ``too-large``, ``too-deep``,
             ``changing``, ``not-readable`` (the system refuses), ``unreadable`` (the bytes do).
     """
-    with foreign_bytes("unreadable"), open_listed(path, listed) as file:
+    with foreign_bytes("unreadable"), open_ordinary(path, listed) as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(_FIRST_READ)
         for length in (1 << 20, size):
@@ -125,34 +125,6 @@ def _told(path: Path, keywords: list[str], listed: list[int]) -> list[Any]:
     except UnusableFileError as error:
         return [error.reason, error.detail]
     return [facts.values, facts.references, facts.fault]
-
-
-@contextmanager
-def open_listed(path: Path, listed: tuple[int, int]) -> Iterator[io.FileIO]:
-    """Open an ordinary file that is still the one that was listed, before and after.
-
-    Raises:
-        UnusableFileError: ``not-readable``, ``changing``, or ``too-large``.
-    """
-    try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with io.FileIO(os.open(path, flags), "r") as file:
-            _same(file, listed)
-            if listed[0] > limits().file_mib * 2**20:
-                raise UnusableFileError("too-large")
-            yield file
-            _same(file, listed)
-    except FileNotFoundError:
-        raise UnusableFileError("changing") from None
-    except OSError:
-        raise UnusableFileError("not-readable") from None
-
-
-def _same(file: io.FileIO, listed: tuple[int, int]) -> None:
-    status = os.fstat(file.fileno())
-    ordinary = stat.S_ISREG(status.st_mode)
-    if not ordinary or (status.st_size, status.st_mtime_ns) != tuple(listed):
-        raise UnusableFileError("changing")
 
 
 def _facts(head: bytes, keywords: tuple[str, ...], size: int) -> Facts:

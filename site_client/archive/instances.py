@@ -43,6 +43,7 @@ from pydicom.uid import (
 from site_client.archive.effort import allow_pixels, limits
 from site_client.archive.elements import META, Unusual, meta, walk
 from site_client.archive.faults import UnusableFileError, foreign_bytes
+from site_client.archive.ordinary import Listed, content_of
 from site_client.limits import MOST_PIXELS
 
 __all__ = [
@@ -96,14 +97,19 @@ def read_header(path: Path, tags: Sequence[str]) -> Header:
         return Header(dcmread(file, stop_before_pixels=True, specific_tags=list(tags)))
 
 
-def read_instance(path: Path) -> FileDataset:
+def read_instance(path: Path, listed: Listed | None = None) -> FileDataset:
     """Read one whole file, pixels still encoded.
 
+    Args:
+        path: The file.
+        listed: Its size and time of change (ns), if it must be the one that was listed.
+
     Raises:
-        UnusableFileError: ``not-dicom``, ``too-large``, ``too-deep`` or ``unreadable``.
+        UnusableFileError: ``not-dicom``, ``too-large``, ``too-deep``, ``changing``,
+            ``not-readable`` (the system refuses) or ``unreadable`` (the bytes do).
     """
     with foreign_bytes("unreadable"):
-        instance = dcmread(BytesIO(_content(path)))
+        instance = dcmread(BytesIO(_content(path, listed)))
         refuse_too_large(instance)
         allow_pixels(claimed_pixels(instance))
         return instance
@@ -153,10 +159,8 @@ def decode(instance: Dataset) -> NDArray[Any]:
         return np.asarray(pixel_array(instance, decoding_plugin=DECODERS[syntax]))
 
 
-def _content(path: Path) -> bytes:
-    if path.stat().st_size > limits().file_mib * 2**20:
-        raise UnusableFileError("too-large")
-    content = path.read_bytes()
+def _content(path: Path, listed: Listed | None = None) -> bytes:
+    content = content_of(path, listed)
     refuse_hostile(content)
     return content
 

@@ -27,6 +27,7 @@ from site_client import home as site_home
 from site_client.archive.pacs import Pacs, PacsError, Series, Study
 from site_client.archive_settings import Archive, Query
 from site_client.deidentify.pseudonyms import pseudonyms
+from site_client.limits import Reading
 from site_client.retrieval.patience import Patience
 from site_client.retrieval.progress import Progress, read_progress
 from site_client.retrieval.questions import Batch, is_asked_series, is_asked_study, iter_batches
@@ -40,13 +41,14 @@ Say = Callable[[str], None]
 Retrieved = tuple[Outcome, FedradError | None]
 
 
-def fetch(home: Path, archive: Archive, clock: Clock, *, say: Say) -> Report:
+def fetch(home: Path, archive: Archive, clock: Clock, *, reading: Reading, say: Say) -> Report:
     """Retrieve what is missing; ends early, and says so, rather than lose anything.
 
     Args:
         home: The site's folder; written below it are the store, ``state/fetched.jsonl`` and a lock.
         archive: The site's ``[archive]``, a PACS, its paths resolved.
         clock: For hours and waiting.
+        reading: The site's ``[reading]``: what reading the header of what came may cost.
         say: Takes one line of progress now and then; pseudonyms and counts only.
 
     Raises:
@@ -57,7 +59,7 @@ def fetch(home: Path, archive: Archive, clock: Clock, *, say: Say) -> Report:
         raise SettingsError("[archive]", ('kind = "folder" is read where it lies; no fetch',))
     with _only_one(home), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's quote what a PACS answered
-        run = _Fetch(home, archive, clock, say)
+        run = _Fetch(home, archive, clock, reading=reading, say=say)
         try:
             run.whole(archive.query)
         except FedradError as error:
@@ -94,11 +96,13 @@ def open_pacs(archive: Archive) -> Pacs:
 class _Fetch:
     """One run: its connections, its store, what it has counted."""
 
-    def __init__(self, home: Path, archive: Archive, clock: Clock, say: Say) -> None:
+    def __init__(
+        self, home: Path, archive: Archive, clock: Clock, *, reading: Reading, say: Say
+    ) -> None:
         self.report = Report()
         self._archive, self._clock, self._say, self._said = archive, clock, say, ""
         names = pseudonyms(site_home.split_key(home))
-        self._store = Store(archive.path, names)
+        self._store = Store(archive.path, names, reading)
         self._progress: Progress = read_progress(home)
         self._patience = Patience(clock, archive.hours, archive.attempts)
         self._incoming = archive.path.with_name(f"{archive.path.name}.incoming")

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedrad import durable
-from site_client.archive.facts import read_facts
+from site_client.archive.facts import Facts
 from site_client.archive.faults import UnusableFileError
+from site_client.archive.folder import ArchiveFile
 from site_client.archive.inbox import Inbox
 from site_client.archive.pacs import Series
+from site_client.archive.readers import Readers
+from site_client.archive.scan import iter_facts
 from site_client.deidentify.pseudonyms import Pseudonyms
+from site_client.limits import Reading
 
 INSTANCE, SERIES, STUDY = "instance", "SeriesInstanceUID", "StudyInstanceUID"  # as the catalogue
 NOT_ASKED_FOR = "not-asked-for"
@@ -44,6 +48,7 @@ class Store:
 
     root: Path
     names: Pseudonyms
+    reading: Reading  # what reading one header may cost
 
     def held(self, series: str) -> set[str]:
         """Return the pseudonyms of a series' instances; ``series`` is a pseudonym too."""
@@ -63,12 +68,13 @@ class Store:
 
         Raises:
             OSError: The disk refused; every file that was moved before is whole.
+            RunError: No process can be started to read files in.
         """
         settled = Settled()
         keep: dict[Path, str] = {}
-        for path in inbox.files:
+        for path, told in self._told(inbox):
             try:
-                keep[path] = self._name(series, path)
+                keep[path] = self._name(series, told)
             except UnusableFileError as error:
                 settled.refused[error.reason] += 1
                 settled.reasons[path] = error.reason
@@ -79,10 +85,18 @@ class Store:
         self._move(self.names.of(SERIES, series.uid), keep)
         return settled
 
-    def _name(self, series: Series, path: Path) -> str:
-        status = path.stat()
-        values = read_facts(path, _TAGS, (status.st_size, status.st_mtime_ns)).values
-        found = [values.get(tag, "") for tag in _TAGS]
+    def _told(self, inbox: Inbox) -> Iterator[tuple[Path, Facts | UnusableFileError]]:
+        """Yield what each file says of itself, read by processes of their own."""
+        status = [(path, path.stat()) for path in inbox.files]
+        listed = [ArchiveFile(path.name, s.st_size, s.st_mtime_ns) for path, s in status]
+        with Readers(self.reading) as readers:
+            for file, told in iter_facts(readers, inbox.folder, listed, _TAGS):
+                yield inbox.folder / file.file, told
+
+    def _name(self, series: Series, told: Facts | UnusableFileError) -> str:
+        if isinstance(told, UnusableFileError):
+            raise told
+        found = [told.values.get(tag, "") for tag in _TAGS]
         if not found[0] or found[1:] != [series.study, series.uid]:
             raise UnusableFileError(NOT_ASKED_FOR)
         return self.names.of(INSTANCE, found[0])

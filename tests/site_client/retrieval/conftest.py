@@ -16,6 +16,7 @@ from pydicom.dataset import FileDataset
 
 from site_client.archive_settings import Archive, DicomWeb, Dimse, Query
 from site_client.home import make_home
+from site_client.limits import Reading
 from site_client.retrieval.fetch import fetch
 from site_client.retrieval.report import Report
 
@@ -56,9 +57,10 @@ class FetchingSite:
     home: Path
     clock: Waiting = field(default_factory=Waiting)
     said: list[str] = field(default_factory=list)
+    reading: Reading = field(default_factory=Reading)
 
     def fetch(self, archive: Archive) -> Report:
-        return fetch(self.home, archive, self.clock, say=self.said.append)
+        return fetch(self.home, archive, self.clock, reading=self.reading, say=self.said.append)
 
     def web(self, query: Query = JANUARY, table: DicomWeb = WEB, **changes: Any) -> Archive:
         plain: dict[str, Any] = {"keep_free_gib": 0.0, "path": self.home / "store"} | changes

@@ -33,7 +33,6 @@ from fedrad.errors import DamagedStateError, FedradError, RunError
 from site_client.archive.inbox import NoRoomError
 from site_client.archive.pacs import PacsError, PacsRefusedError
 from site_client.archive_settings import DicomWeb
-from site_client.retrieval.fetch import fetch
 
 Make = Callable[..., list[bytes]]
 Answer = tuple[int, str, bytes]  # status, content type, body
@@ -283,7 +282,7 @@ def test_a_disk_that_fills_in_mid_retrieval_loses_nothing(
 def test_two_fetches_of_one_home_at_the_same_time_are_refused(fetching: Any, network: None) -> None:
     def inside(path: str, answer: Answer) -> Answer:
         with pytest.raises(RunError, match="another fetch of this home is running"):
-            fetch(fetching.home, fetching.web(), fetching.clock, say=fetching.said.append)
+            fetching.fetch(fetching.web())
         asked.append(path)
         return answer
 
