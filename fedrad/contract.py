@@ -3,6 +3,10 @@
 Public by design. ``patients_agreed`` is the training-split size of a site, rounded down by
 a public rule: sampling rate, divisor and weight come from it, so that no exact count is
 ever needed. What a single site allows stays in its own ``site.toml``.
+
+Schema 2 adds what a responsible person signs besides numbers (``Conditions``) and sites that
+are scored but never trained on. Schema 1 is still read; a simulation's contract has no
+conditions. A site is shown the others as letters, unless the conditions say names.
 """
 
 from __future__ import annotations
@@ -10,13 +14,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from pathlib import Path
+from typing import Any, Literal
 
 from fedrad import durable
 from fedrad.settings import as_table, build, refuse_problems
 
-SCHEMA = 1
+SCHEMA = 2
+READ = (1, 2)
+OTHERS = "hospital-"  # with its letter: how a site's contract names another site
+MOST_RECIPIENTS = 50
+_LONGEST = 300  # characters of a text that people read
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -28,6 +38,7 @@ class SiteTerms:
     patients_agreed: int  # training patients, as ``agreed_patients`` rounds
     train_sigma: float  # noise multiplier of a private step; 0: not private
     audit_sigma: float  # noise multiplier of a metric release; 0: exact
+    kind: Literal["train", "evaluate"] = "train"  # evaluate: scored, never trained on
 
     def __post_init__(self) -> None:
         refuse_problems("sites", self)
@@ -38,6 +49,8 @@ class SiteTerms:
             yield f"patients_agreed must be 1 or more, got {self.patients_agreed}"
         if self.train_sigma < 0 or self.audit_sigma < 0:
             yield "train_sigma and audit_sigma must be 0 or more"
+        if self.kind == "evaluate" and self.train_sigma:
+            yield "a site of kind 'evaluate' trains nothing: train_sigma must be 0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +74,33 @@ class StartingModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What a responsible person signs besides numbers."""
+
+    expires: str  # the last day, YYYY-MM-DD in UTC; from the next on sites abstain
+    recipients: tuple[str, ...]  # who gets the trained model
+    ethics: str = ""  # the approval's reference; empty: none was stated
+    figures: Literal["letters", "names"] = "letters"  # how a hospital sees the others
+
+    def __post_init__(self) -> None:
+        refuse_problems("conditions", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if not _is_day(self.expires):
+            yield f"expires must be a day, YYYY-MM-DD, got {self.expires[:20]!r}"
+        if not 1 <= len(self.recipients) <= MOST_RECIPIENTS:
+            yield f"recipients must name 1 to {MOST_RECIPIENTS}, got {len(self.recipients)}"
+        for text in (*self.recipients, self.ethics):
+            if len(text) > _LONGEST or not text.isprintable():
+                yield f"a text must be one line of up to {_LONGEST} characters"
+
+    def expired(self, now: datetime) -> bool:
+        """Whether the last day is over at ``now``, which is in UTC."""
+        return now.date() > date.fromisoformat(self.expires)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
     """One study: its task by hash and the terms of every site by name."""
 
@@ -69,17 +109,42 @@ class Contract:
     task_hash: str
     sites: dict[str, SiteTerms]
     starting: StartingModel | None = None  # absent: from the study's seed
+    conditions: Conditions | None = None  # absent: a simulation's, or schema 1
 
     def __post_init__(self) -> None:
         refuse_problems("contract", self)
 
     def problems(self) -> Iterator[str]:
         """Yield one line for each value that cannot be used."""
-        if self.schema != SCHEMA:
-            yield f"schema must be {SCHEMA}, got {self.schema}"
+        if self.schema not in READ:
+            yield f"schema must be one of {READ}, got {self.schema}; update fedrad"
+        if self.schema == 1 and (self.conditions or len(self.trainers) < len(self.sites)):
+            yield "conditions and sites of kind 'evaluate' need schema 2"
         labels = [terms.label for terms in self.sites.values()]
         if len(set(labels)) != len(labels):
             yield f"two sites share a label: {sorted(labels)}"
+
+    @property
+    def trainers(self) -> tuple[str, ...]:
+        """The sites that train, in the contract's order."""
+        return tuple(name for name, terms in self.sites.items() if terms.kind == "train")
+
+    def seen_by(self, site: str) -> Contract:
+        """Return the contract as ``site`` gets it: itself by name, the others by letter.
+
+        The whole contract, where the conditions say that hospitals see names.
+
+        Raises:
+            KeyError: The contract does not name the site.
+        """
+        if self.conditions is None or self.conditions.figures == "names":
+            return self
+        own = self.sites[site]
+        others = {
+            f"{OTHERS}{terms.label}": terms for name, terms in self.sites.items() if name != site
+        }
+        in_order = sorted({site: own, **others}.items())
+        return replace(self, sites=dict(in_order))
 
     def sampling_rate(self, site: str, expected_batch_patients: float) -> float:
         """Return q, the chance of each patient to be drawn in a step, in (0, 1]."""
@@ -101,6 +166,13 @@ class Contract:
         """
         agreed = {site: float(self.sites[site].patients_agreed) for site in sites}
         return capped_shares(agreed, cap)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def capped_shares(sizes: dict[str, float], cap: float) -> dict[str, float]:
@@ -134,9 +206,19 @@ def agreed_patients(count: int) -> int:
     return count // step * step
 
 
+def contract_table(contract: Contract) -> dict[str, Any]:
+    """Return the contract as JSON holds it: of schema 1 only what schema 1 knows."""
+    table = as_table(contract)
+    if contract.schema == 1:
+        del table["conditions"]
+        for terms in table["sites"].values():
+            del terms["kind"]
+    return table
+
+
 def write_contract(path: Path, contract: Contract) -> None:
     """Write the contract as canonical JSON, durably."""
-    durable.write_json(path, as_table(contract))
+    durable.write_json(path, contract_table(contract))
 
 
 def read_contract(path: Path) -> Contract:

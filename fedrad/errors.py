@@ -14,10 +14,12 @@ The tree::
     │   ├── BudgetExceededError
     │   ├── NotReadyError      a refusal that depends on patients
     │   ├── DeclinedError      a study that the site never accepted
-    │   │   └── ContractChangedError
+    │   │   ├── ContractChangedError
+    │   │   └── ExpiredError
     │   ├── AlreadyChargedError
     │   └── LedgerError        a ledger that does not verify
     │       └── LostLinesError
+    ├── EnrolmentError         a request, invitation or approval that cannot be accepted
     ├── ProtocolError          a message that cannot be accepted
     ├── RunError               a run that cannot start or go on
     └── DamagedStateError      files of fedrad's own that do not verify
@@ -132,6 +134,10 @@ class ContractChangedError(DeclinedError):
     """A request whose task or contract is not the one that the site accepted."""
 
 
+class ExpiredError(DeclinedError):
+    """A request of a study whose contract has run out."""
+
+
 class LedgerError(PrivacyError):
     """A privacy ledger that does not verify."""
 
@@ -140,6 +146,12 @@ class LedgerError(PrivacyError):
 
 class LostLinesError(LedgerError):
     """A ledger without a line that the aggregator saw: it was deleted or rolled back."""
+
+
+class EnrolmentError(FedradError):
+    """A request, an invitation or an approval that cannot be accepted."""
+
+    exit_code = 4
 
 
 class ProtocolError(FedradError):
