@@ -82,6 +82,11 @@ class PatientDataset:
     def __len__(self) -> int:
         return len(self.patients)
 
+    @property
+    def images(self) -> dict[str, tuple[Path, ...]]:
+        """Where the prepared images of each patient are; another program may read them."""
+        return {patient: self._files[patient].images for patient in self.patients}
+
     def record(self, index: int) -> PatientRecord:
         """Return one patient; treat the arrays as read-only.
 

@@ -81,7 +81,22 @@ def label_section(
     Raises:
         LabelError: The task needs labels and there are none for any image.
     """
-    review = _review(home, task, images, rng) if task.labels.source == "csv" else Review()
+    return render_section(task, review_labels(home, task, images, rng), datasets, rng=rng)
+
+
+def review_labels(home: Path, task: Task, images: pd.DataFrame, rng: np.random.Generator) -> Review:
+    """Return what there is to know of the labels; arguments as ``label_section``.
+
+    Raises:
+        LabelError: The task needs labels and there are none for any image.
+    """
+    return _review(home, task, images, rng) if task.labels.source == "csv" else Review()
+
+
+def render_section(
+    task: Task, review: Review, datasets: Sequence[PatientDataset], *, rng: np.random.Generator
+) -> str:
+    """Return the section of one review, with cases drawn by ``rng``, as HTML."""
     return (
         _environment()
         .get_template("labels.html")

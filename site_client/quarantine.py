@@ -53,14 +53,22 @@ def read_quarantine(home: Path) -> Quarantine:
     settings = read_site(home)
     table = update_catalogue(home)
     rows = pd.read_csv(home / QUARANTINE, dtype=str, keep_default_na=False)
-    rows = rows.assign(task=rows["task"], detail=rows.get("detail", ""))
-    found = [_summed(str(reason), of) for reason, of in rows.groupby("reason")]
     return Quarantine(
         path=str(home / QUARANTINE),
-        reasons=tuple(sorted(found, key=lambda one: (-one.files, one.reason))),
+        reasons=sum_up(rows.assign(detail=rows.get("detail", ""))),
         unusable=count_unusable(table, settings.patients.max_studies),
         findings=list_findings(home, settings.patients, table),
     )
+
+
+def sum_up(rows: pd.DataFrame) -> tuple[SetAside, ...]:
+    """Sum up rows of ``quarantine.csv`` by reason, the most frequent first.
+
+    Args:
+        rows: Columns file, reason, task, detail.
+    """
+    found = [_summed(str(reason), of) for reason, of in rows.groupby("reason")]
+    return tuple(sorted(found, key=lambda one: (-one.files, one.reason)))
 
 
 def as_table(found: Quarantine) -> dict[str, Any]:
