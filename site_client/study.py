@@ -194,8 +194,6 @@ def accepted_tasks(home: Path) -> Iterator[Task]:
             yield read_task(path)
 
 
-def _dealt(home: Path, settings: SiteSettings) -> str:
-    return assignment(settings.patients, settings.splits, site_home.split_key(home))
 def accepted_contracts(home: Path) -> Iterator[Contract]:
     """Yield the contract of every study that was accepted here and can still be read."""
     for path in sorted((home / "state" / "studies").glob(f"*/{CONTRACT}")):
@@ -203,13 +201,5 @@ def accepted_contracts(home: Path) -> Iterator[Contract]:
             yield read_contract(path)
 
 
-def _note(
-    home: Path, settings: SiteSettings, tasks: dict[str, str], plans: Mapping[str, dict[str, int]]
-) -> None:
-    before = read_charged(home)
-    named, planned = before.tasks | tasks, {**before.plans, **plans}
-    if (named, planned) != (before.tasks, before.plans):
-        table = {"dealt": _dealt(home, settings), "tasks": named, "plans": planned}
-        durable.write_json(home / CHARGED, table)
-
-
+def _dealt(home: Path, settings: SiteSettings) -> str:
+    return assignment(settings.patients, settings.splits, site_home.split_key(home))
