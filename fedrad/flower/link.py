@@ -1,0 +1,53 @@
+"""The coordinator's SuperLink: Flower's own entry, on the loopback, over TLS.
+
+It starts no app (process isolation): the coordinator's launcher does. Who reaches its port
+with the CA's certificate could start runs, so it listens on the loopback only and hospitals
+come through the gateway.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedrad.flower.lookup import private
+from fedrad.flower.messages import quiet
+
+_entry = private("flwr.superlink.cli.flower_superlink", "flower_superlink")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkOptions:
+    """What a SuperLink needs; every path is a file of the coordinator's home."""
+
+    port: int  # on the loopback
+    health_port: int  # gRPC health service, on the loopback
+    ca: Path  # PEM
+    certificate: Path  # PEM, for 127.0.0.1
+    key: Path
+    secret: Path  # shared with the coordinator's launcher
+    database: Path
+
+
+def run_link(options: LinkOptions) -> None:
+    """Be the SuperLink; ends the process, never returns."""
+    quiet()
+    sys.argv = ["flower-superlink", *_arguments(options)]
+    _entry()
+
+
+def _arguments(options: LinkOptions) -> list[str]:
+    return [
+        *("--host", "127.0.0.1"),
+        *("--port", str(options.port)),
+        *("--health-server-address", f"127.0.0.1:{options.health_port}"),
+        *("--ssl-ca-certfile", str(options.ca)),
+        *("--ssl-certfile", str(options.certificate)),
+        *("--ssl-keyfile", str(options.key)),
+        "--enable-supernode-auth",
+        *("--isolation", "process"),
+        *("--superexec-auth-secret-file", str(options.secret)),
+        *("--database", str(options.database)),
+        "--disable-runtime-dependency-installation",
+    ]

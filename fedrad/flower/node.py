@@ -1,0 +1,112 @@
+"""A hospital's SuperNode: Flower's own entry, with the site's certificate, proxy and waits.
+
+One outgoing connection, to the coordinator's gateway; one listener, on the loopback, for
+the site's launcher. A bundle that arrives is never opened here. When the node's loop ends,
+for whatever reason, the process ends: who started it starts it again.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from fedrad.flower.lookup import private
+from fedrad.flower.messages import quiet
+from fedrad.flower.waits import shorten_node_waits
+
+_entry = private("flwr.supernode.cli.flower_supernode", "flower_supernode")
+_node_loop = private("flwr.supernode.start_client_internal", "__dict__")
+_connection = private("flwr.supernode.fleet_http_connection", "__dict__")
+_FleetClient = private("flwr.supernode.fleet_http_client", "FleetHttpClient")
+_retry = private("flwr.supercore.retry.http_retry", "__dict__")
+
+TASK = "task"  # a line on the standard output: a task can be taken
+LOOP_ENDED = 75  # exit status: nothing is wrong here; try again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """What a SuperNode needs; every path is a file of the site's home."""
+
+    address: str  # the coordinator's gateway, host:port
+    ca: Path  # PEM: who may sign the gateway's certificate
+    certificate: Path  # PEM: the site's TLS certificate
+    key: Path  # PEM: its private key
+    node_key: Path  # the site's identity, OpenSSH private format
+    secret: Path  # shared with the site's launcher
+    port: int  # of the Runtime API, on the loopback
+    proxy: str = ""  # http://host:port of an HTTP CONNECT proxy
+    proxy_user: str = ""
+    proxy_password: str = ""
+
+
+def run_node(options: NodeOptions) -> None:
+    """Be the SuperNode; ends the process, never returns."""
+    quiet()
+    shorten_node_waits(_say_task)
+    _node_loop["get_fused_config_from_fab"] = _open_no_bundle
+    _retry["_RETRYABLE_TRANSPORT_ERRORS"] += (httpx.ProxyError,)
+    _connection["FleetHttpClient"] = _client_class(options)
+    sys.argv = ["flower-supernode", *_arguments(options)]
+    _entry()
+    os._exit(LOOP_ENDED)  # the Runtime API's thread would keep the process
+
+
+def tls_context(options: NodeOptions) -> ssl.SSLContext:
+    """Return the TLS settings towards the gateway: its CA alone, the site's certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cafile=options.ca)
+    context.load_cert_chain(options.certificate, options.key)
+    return context
+
+
+def http_client(options: NodeOptions) -> httpx.Client:
+    """Return a client of the gateway: the site's certificate, its proxy, no other route."""
+    proxy = None
+    if options.proxy:
+        auth = (options.proxy_user, options.proxy_password) if options.proxy_user else None
+        proxy = httpx.Proxy(options.proxy, auth=auth)
+    return httpx.Client(verify=tls_context(options), proxy=proxy, timeout=30.0, trust_env=False)
+
+
+def _say_task() -> None:
+    """Wake the launcher, which reads this process's output."""
+    print(TASK, flush=True)  # noqa: T201  # the pipe to the launcher
+
+
+def _open_no_bundle(*_: Any) -> dict[str, Any]:
+    """Return no settings: a site takes none from a bundle, so it never opens one."""
+    return {}
+
+
+def _client_class(options: NodeOptions) -> Any:
+    class SiteClient(_FleetClient):  # type: ignore[misc,valid-type]  # looked up, not imported
+        """Flower's client with the site's certificate and proxy."""
+
+        @classmethod
+        def from_server_address(cls, address: str, *_: Any, interceptors: Any, **__: Any) -> Any:
+            client = cls(f"https://{address}", interceptors=interceptors)
+            client._client.close()
+            client._client = http_client(options)
+            return client
+
+    return SiteClient
+
+
+def _arguments(options: NodeOptions) -> list[str]:
+    return [
+        *("--superlink", options.address),
+        *("--root-certificates", str(options.ca)),
+        *("--auth-supernode-private-key", str(options.node_key)),
+        *("--isolation", "process"),
+        *("--superexec-auth-secret-file", str(options.secret)),
+        *("--host", "127.0.0.1"),
+        *("--port", str(options.port)),
+    ]
