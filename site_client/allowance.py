@@ -59,7 +59,13 @@ def read_allowance(home: Path, settings: SiteSettings, task: Task, *, agreed: in
         DamagedStateError: ``state/charged.json`` cannot be read.
         PrivacyError: No noise would keep the study within its epsilon.
     """
-    lines = Journal(home, SystemClock()).lines()
+    return allowed(home, settings, task, agreed=agreed, lines=Journal(home, SystemClock()).lines())
+
+
+def allowed(
+    home: Path, settings: SiteSettings, task: Task, *, agreed: int, lines: Sequence[Line]
+) -> Allowance:
+    """Ask the guard about a study with ``lines`` as the ledger; else as ``read_allowance``."""
     train = _ask(home, settings, task, stream="train", agreed=agreed, lines=lines)
     audit = _ask(home, settings, task, stream="audit", agreed=agreed, lines=lines)
     reach = _reach(settings, train, audit, lines)

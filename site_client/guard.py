@@ -18,6 +18,7 @@ from fedrad.protocol.checks import agreed_steps
 from fedrad.task import Task
 from site_client.settings import SiteSettings
 
+OWN = "the task's own"  # the name of a contract's limit, beside those of site.toml
 _MOST_STEPS = 1 << 20
 
 
@@ -63,7 +64,8 @@ def check_round(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> None
         raise PrivacyError(f"site {settings.site.name!r} declines: {problem}")
     if not ask.charge.exact:
         if ask.charge.stream == "train":
-            _refuse_few(settings, ask, ask.charge.patients_agreed, settings.privacy.min_patients)
+            agreed = ask.charge.patients_agreed
+            _refuse_few(settings, "train", agreed, settings.privacy.min_patients)
         _refuse_overspending(settings, ask, lines)
 
 
@@ -82,7 +84,47 @@ def check_patients(settings: SiteSettings, ask: Ask, patients: int) -> None:
     """
     if ask.charge.exact:
         smallest = settings.privacy.min_patients if ask.charge.stream == "train" else 1
-        _refuse_few(settings, ask, patients, smallest)
+        _refuse_few(settings, ask.charge.stream, patients, smallest)
+
+
+def check_sharing(
+    settings: SiteSettings, ask: Ask, lines: Sequence[Line], *, patients: int, train: int
+) -> None:
+    """Accept a feasibility record silently or refuse it with the site's own sentence.
+
+    It is a person who asks, at this site, before any number is agreed: exact counts decide,
+    and the refusal stays on the site's own screen.
+
+    Args:
+        settings: The site's word.
+        ask: The record's charge; its agreed number is 0, for there is none yet.
+        lines: The site's whole ledger, all tasks.
+        patients: Everybody whom the record counts.
+        train: Those among them who could be trained on.
+
+    Raises:
+        NotReadyError: Fewer to train on than ``min_patients``.
+        BudgetExceededError, PrivacyError: As for ``check_round``; less noise than
+            ``min_noise``; or a delta that is not below 1 / patients.
+    """
+    limits, noise = settings.privacy, ask.charge.event.multiplier
+    _refuse_few(settings, "train", train, limits.min_patients)
+    if limits.delta_limit * patients >= 1:
+        raise PrivacyError(
+            f"delta_limit {limits.delta_limit:g} is not below 1 / {patients} patients; "
+            "a smaller one promises something"
+        )
+    if noise < limits.min_noise:
+        raise PrivacyError(
+            f"noise multiplier {noise:g} is under min_noise {limits.min_noise:g}; approve a "
+            "smaller epsilon or lower it in site.toml"
+        )
+    check_round(settings, ask, lines)
+
+
+def bounds(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) -> tuple[Bound, ...]:
+    """Return every limit that a charge touches, with what counts under it."""
+    return tuple(_bounds(settings, ask, lines))
 
 
 def few(settings: SiteSettings, split: str, patients: int) -> tuple[str, ...]:
@@ -197,11 +239,11 @@ def _training_problems(settings: SiteSettings, ask: Ask, lines: Sequence[Line]) 
         )
 
 
-def _refuse_few(settings: SiteSettings, ask: Ask, patients: int, smallest: int) -> None:
+def _refuse_few(settings: SiteSettings, stream: Stream, patients: int, smallest: int) -> None:
     if patients < smallest:
         raise NotReadyError(
             f"site {settings.site.name!r} is not ready: {patients} patients in "
-            f"{ask.charge.stream}, min_patients is {smallest}; add cases or lower it in site.toml"
+            f"{stream}, min_patients is {smallest}; add cases or lower it in site.toml"
         )
 
 
@@ -241,7 +283,7 @@ def _limits(
     """
     privacy, promised = settings.privacy, ask.task.privacy
     same = [line for line in lines if line.task_hash == ask.charge.task_hash]
-    yield Limit(name="the task's own", epsilon=promised.epsilon, delta=promised.delta), same
+    yield Limit(name=OWN, epsilon=promised.epsilon, delta=promised.delta), same
     own = privacy.per_task.get(ask.task.task.name)
     if own is not None:
         name = f"per_task.{ask.task.task.name}"

@@ -103,6 +103,7 @@ class Approval:
     """``[approval]``: what this hospital has said yes to; empty lists approve nothing."""
 
     studies: tuple[str, ...] = ()  # task hashes
+    feasibility: dict[str, float] = field(default_factory=dict)  # task hash -> a record's epsilon
     software: tuple[str, ...] = ()  # app digests; not yet
 
     def __post_init__(self) -> None:
@@ -110,6 +111,9 @@ class Approval:
 
     def problems(self) -> Iterator[str]:
         """Yield one line for each value that cannot be used."""
+        for task, epsilon in self.feasibility.items():
+            if not epsilon > 0:
+                yield f"feasibility.{task[:12]} must be greater than 0, got {epsilon}"
         if self.software:
             yield f"software is {_LATER}"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,9 @@ from fedrad.errors import (
     DeclinedError,
     SettingsError,
 )
+from fedrad.feasibility.cells import charged_as
 from fedrad.parameters import Parameters, refuse_non_finite
+from fedrad.privacy.bounds import EVERYBODY
 from fedrad.privacy.ledger import Charge, Line, Stream
 from fedrad.protocol.checks import agreed_event, agreed_steps, check_request
 from fedrad.protocol.messages import Request
@@ -177,14 +179,18 @@ def note_charge(home: Path, duty: Duty) -> None:
 
 def note_tasks(home: Path, settings: SiteSettings, tasks: Iterable[Task]) -> None:
     """Write durably that these tasks may be charged, unless it is known; as ``note_charge``."""
-    before = read_charged(home)
-    named, plans = dict(before.tasks), dict(before.plans)
-    for task in tasks:
-        named[task_hash(task)] = task.task.name
-        plans[task_hash(task)] = {name: agreed_steps(name, task) for name in _PLANNED}
-    if (named, plans) != (before.tasks, before.plans):
-        table = {"dealt": _dealt(home, settings), "tasks": named, "plans": plans}
-        durable.write_json(home / CHARGED, table)
+    found = {task_hash(task): task for task in tasks}
+    plans = {
+        name: {stream: agreed_steps(stream, task) for stream in _PLANNED}
+        for name, task in found.items()
+    }
+    _note(home, settings, {name: task.task.name for name, task in found.items()}, plans)
+
+
+def note_sharing(home: Path, settings: SiteSettings, task: Task) -> None:
+    """Write durably that a feasibility record of a task may be charged; as ``note_charge``."""
+    name = charged_as(task)
+    _note(home, settings, {name: task.task.name}, {name: {EVERYBODY: 1}})
 
 
 def accepted_tasks(home: Path) -> Iterator[Task]:
@@ -199,6 +205,16 @@ def accepted_contracts(home: Path) -> Iterator[Contract]:
     for path in sorted((home / "state" / "studies").glob(f"*/{CONTRACT}")):
         with suppress(SettingsError):
             yield read_contract(path)
+
+
+def _note(
+    home: Path, settings: SiteSettings, tasks: dict[str, str], plans: Mapping[str, dict[str, int]]
+) -> None:
+    before = read_charged(home)
+    named, planned = before.tasks | tasks, {**before.plans, **plans}
+    if (named, planned) != (before.tasks, before.plans):
+        table = {"dealt": _dealt(home, settings), "tasks": named, "plans": planned}
+        durable.write_json(home / CHARGED, table)
 
 
 def _dealt(home: Path, settings: SiteSettings) -> str:
