@@ -1,10 +1,9 @@
-"""How fast an archive is read beside one process that uses pydicom, and what real files give.
+"""How fast an archive is read beside one process that uses pydicom.
 
 Writes 10,000 CT images of 126 kB and a phantom hospital, then measures, interleaved: the
 catalogue against a loop that reads 15 of its values; the catalogue again with nothing changed;
 a training split from files to arrays against a loop that does the same in one process.
-Run: ``python benchmarks/catalogue.py [--real FOLDER]``; the folder's files are then sorted by
-transfer syntax into admitted and set aside.
+Run: ``python benchmarks/catalogue.py``.
 """
 
 from __future__ import annotations
@@ -17,13 +16,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pydicom
 import torch
 from pydicom import dcmread
@@ -38,7 +35,7 @@ from simulations.premises import open_home
 from simulations.scenario import Baselines, Scenario, read_scenario
 from site_client.archive.parent import the_nursery
 from site_client.archive.readers import Readers, Request
-from site_client.catalogue import look_at, update_catalogue
+from site_client.catalogue import update_catalogue
 from site_client.cohort import assemble
 from site_client.deidentify.pseudonyms import pseudonyms
 from site_client.gate import admit
@@ -76,15 +73,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--scanners", default="plain")
-    parser.add_argument("--real", type=Path)
     wishes = parser.parse_args()
     torch.set_num_threads(1)
     print(f"pydicom {pydicom.__version__}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         _catalogue(Path(folder, "ct"), wishes.files, wishes.repeats)
         _images(Path(folder, "run"), wishes)
-    if wishes.real:
-        _real(wishes.real)
 
 
 def _catalogue(folder: Path, files: int, repeats: int) -> None:
@@ -182,39 +176,6 @@ def _prepare(archive: Path, files: list[str], task: Task) -> None:
             image = read_image(archive / file)
             array = prepare_image(image.pixels, image.spacing_mm, task)
             np.save(Path(folder, f"{number}.npy"), array)
-
-
-def _real(folder: Path) -> None:
-    table = look_at(folder)
-    rows = [(file, _syntax(folder / file), reason) for file, reason in _told(folder, table)]
-    found = pd.DataFrame(rows, columns=["file", "syntax", "reason"])
-    print(f"\n{len(found)} real files: pixels read, and why not, by transfer syntax")
-    print("\n| transfer syntax | files | pixels read | why not |\n|---|---|---|---|")
-    for syntax, files in found.groupby("syntax"):
-        counts = files.loc[files["reason"] != "", "reason"].value_counts()
-        why = ", ".join(f"{number} {reason}" for reason, number in counts.items())
-        print(f"| {syntax} | {len(files)} | {(files['reason'] == '').sum()} | {why} |")
-
-
-def _told(folder: Path, table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return each file with the reason why its stored values cannot be had, if any."""
-    about_patients = ("duplicate-instance", "patient-id-unusable")
-    reasons = table["reason"].where(~table["reason"].isin(about_patients), "")
-    wanted = list(zip(table["file"], reasons, strict=True))
-    requests = [
-        Request("site_client.archive.instances:stored_shape", {"path": str(folder / file)})
-        for file, reason in wanted
-        if not reason
-    ]
-    with Readers(Reading()) as readers:
-        read = iter(list(readers.each(requests)))
-    return [(file, reason or getattr(next(read), "reason", "")) for file, reason in wanted]
-
-
-def _syntax(path: Path) -> str:
-    with suppress(Exception):
-        return str(dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID.name)
-    return "none"
 
 
 @dataclass(frozen=True)

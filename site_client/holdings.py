@@ -63,11 +63,16 @@ def quarantine_text(table: dict[str, Any]) -> str:
     for task, reasons in table["tasks"].items():
         lines.append(f"for {task}:")
         lines += [f"  {number:>7}  {reason}" for reason, number in reasons.items()]
-    files = [f"{row['file']}  {row['detail']}".rstrip() for row in table["files"]]
+    files = [f"{_shown(row['file'])}  {row['detail']}".rstrip() for row in table["files"]]
     lines += files[:_MOST_LINES]
     if len(files) > _MOST_LINES:
         lines.append(f"and {len(files) - _MOST_LINES} more: see {QUARANTINE}")
     return "\n".join(lines)
+
+
+def _shown(name: str) -> str:
+    """Return a file's name without anything that a screen would obey."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in name)
 
 
 def _counts(reasons: pd.Series[str]) -> dict[str, int]:

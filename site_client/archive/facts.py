@@ -8,6 +8,7 @@ listed.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 from collections.abc import Iterator
@@ -92,11 +93,13 @@ def read_facts(path: Path, keywords: tuple[str, ...], listed: tuple[int, int]) -
     with foreign_bytes("unreadable"), open_ordinary(path, listed) as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(_FIRST_READ)
-        for length in (1 << 20, size):
+        for length in (1 << 20, size, size):
             try:
                 return _facts(head, keywords, size)
             except Short:
-                head += file.read(max(0, length - len(head)))
+                if len(head) >= size:
+                    return _cut_short(_parsed(head, keywords))
+                head += file.read(length - len(head))
             except Unusual:
                 break
         return _parsed(head + file.read(), keywords)
@@ -125,6 +128,12 @@ def _told(path: Path, keywords: list[str], listed: list[int]) -> list[Any]:
     except UnusableFileError as error:
         return [error.reason, error.detail]
     return [facts.values, facts.references, facts.fault]
+
+
+def _cut_short(facts: Facts) -> Facts:
+    """Say that the end of the file is missing, where an element runs past it."""
+    lost = facts.fault == "no-pixels"
+    return dataclasses.replace(facts, fault="truncated") if lost else facts
 
 
 def _facts(head: bytes, keywords: tuple[str, ...], size: int) -> Facts:

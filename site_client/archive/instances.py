@@ -43,6 +43,7 @@ from pydicom.uid import (
 from site_client.archive.effort import allow_pixels, limits
 from site_client.archive.elements import META, Unusual, meta, walk
 from site_client.archive.faults import UnusableFileError, foreign_bytes
+from site_client.archive.jpeg_scans import with_fixed_scans
 from site_client.archive.ordinary import Listed, content_of
 from site_client.limits import MOST_PIXELS
 
@@ -72,6 +73,7 @@ DECODERS: dict[str, str] = {
     JPEGLSNearLossless: _PYLIBJPEG, JPEG2000Lossless: _PYLIBJPEG, JPEG2000: _PYLIBJPEG,
     HTJ2KLossless: _PYLIBJPEG, HTJ2KLosslessRPCL: _PYLIBJPEG, HTJ2K: _PYLIBJPEG,
 }  # fmt: skip
+_SEQUENTIAL_JPEG = (JPEGBaseline8Bit, JPEGExtended12Bit)
 _META_END = 1 << 12  # the meta information lies within these bytes
 _COPIES = 3  # of the pixels while they are decoded: encoded, decoded, what becomes of them
 
@@ -138,9 +140,10 @@ def claimed_pixels(elements: Dataset) -> int:
     return rows * columns * samples * int(elements.get("NumberOfFrames") or 1)
 
 
-def stored_shape(path: str) -> tuple[list[int], list[NDArray[Any]]]:
-    """Decode one file in a reading process, and say how large its stored values are."""
-    return list(decode(read_instance(Path(path))).shape), []
+def stored_values(path: str) -> tuple[None, list[NDArray[Any]]]:
+    """Decode one file in a reading process; the values are in this machine's byte order."""
+    stored = decode(read_instance(Path(path)))
+    return None, [stored.astype(stored.dtype.newbyteorder("="), copy=False)]
 
 
 def decode(instance: Dataset) -> NDArray[Any]:
@@ -156,6 +159,8 @@ def decode(instance: Dataset) -> NDArray[Any]:
         values = claimed_pixels(instance) * -(-int(instance.BitsAllocated) // 8)
         if _COPIES * values > limits().memory_gib * 2**30:
             raise UnusableFileError("too-large", f"{values} bytes of pixels")
+        if syntax in _SEQUENTIAL_JPEG:
+            instance.PixelData = with_fixed_scans(instance.PixelData)
         return np.asarray(pixel_array(instance, decoding_plugin=DECODERS[syntax]))
 
 

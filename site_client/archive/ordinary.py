@@ -35,15 +35,10 @@ def open_ordinary(path: Path, listed: Listed | None = None) -> Iterator[io.FileI
         UnusableFileError: ``changing``: it is gone, or not what was listed, or no ordinary
             file; ``not-readable``: the system refuses; ``too-large``.
     """
-    try:
-        with io.FileIO(os.open(path, _FLAGS), "r") as file:
-            refuse_too_many_bytes(_size(file, listed))
-            yield file
-            _size(file, listed)
-    except FileNotFoundError:
-        raise UnusableFileError("changing") from None
-    except OSError:
-        raise UnusableFileError("not-readable") from None
+    with _open(path) as file:
+        refuse_too_many_bytes(_size(file, listed))
+        yield file
+        _size(file, listed)
 
 
 def content_of(path: Path, listed: Listed | None = None) -> bytes:
@@ -56,6 +51,15 @@ def refuse_too_many_bytes(size: int) -> None:
     """Raise ``UnusableFileError("too-large")`` if a file of ``size`` bytes may not be read."""
     if size > limits().file_mib * _MIB:
         raise UnusableFileError("too-large", f"{size} bytes")
+
+
+def _open(path: Path) -> io.FileIO:
+    try:
+        return io.FileIO(os.open(path, _FLAGS), "r")
+    except FileNotFoundError:
+        raise UnusableFileError("changing") from None
+    except OSError:
+        raise UnusableFileError("not-readable") from None
 
 
 def _size(file: io.FileIO, listed: Listed | None) -> int:
