@@ -2,7 +2,8 @@
 
 A reader of printed letters finds what machines and workstations burn in: names, numbers, dates.
 It misses handwriting, faint or turned text, and nobody can promise more; a person who looks is
-better. What was read is never returned: whether there is a word is all that leaves here.
+better. What was read is never returned: whether there is a word is all that leaves here. A picture
+that could not be looked at is refused, never let through.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrad.errors import SettingsError
+from site_client.archive.faults import UnusableFileError, foreign_bytes
+
+UNCHECKED = "text-check-failed"
 
 PROGRAM = "tesseract"
 _WORD = re.compile(r"[^\W_]{3}")  # side markers such as L, R and PA are no names
 _SURE_GREY, _SURE_END = 75.0, 40.0  # Tesseract's confidence, 0 to 100
 _BORDER = 40  # pixels of white: letters at the edge are missed
-_SMALLEST = 800  # pixels of the shorter side; smaller pictures are enlarged
+_SMALLEST = 800  # pixels of the shorter side; smaller pictures are enlarged ...
+_LARGEST = 8000  # ... unless the longer side would pass this
 _END = 5  # of 255 grey values
 _FEWEST = 20  # pixels: fewer make no word
 _MOST_FRAMES = 5  # spread evenly: burned-in text stands in every frame
@@ -42,10 +47,14 @@ def shows_text(stored: NDArray[Any]) -> bool:
 
     Args:
         stored: (rows, columns) or (frames, rows, columns), any grey values.
+
+    Raises:
+        UnusableFileError: ``text-check-failed``: nobody knows what the picture shows.
     """
-    frames = stored[None] if stored.ndim == 2 else stored
-    chosen = np.unique(np.linspace(0, len(frames) - 1, _MOST_FRAMES).astype(int))
-    return any(_reads(*one) for frame in frames[chosen] for one in _pictures(frame))
+    with foreign_bytes(UNCHECKED):
+        frames = stored[None] if stored.ndim == 2 else stored
+        chosen = np.unique(np.linspace(0, len(frames) - 1, _MOST_FRAMES).astype(int))
+        return any(_reads(*one) for number in chosen for one in _pictures(frames[number]))
 
 
 def _pictures(frame: NDArray[Any]) -> Iterator[tuple[NDArray[np.uint8], float]]:
@@ -57,7 +66,7 @@ def _pictures(frame: NDArray[Any]) -> Iterator[tuple[NDArray[np.uint8], float]]:
     low, high = float(frame.min()), float(frame.max())
     if high <= low:
         return
-    grey = ((frame.astype(np.float64) - low) * (255 / (high - low))).astype(np.uint8)
+    grey = ((frame.astype(np.float32) - low) * (255 / (high - low))).astype(np.uint8)
     yield 255 - grey, _SURE_GREY
     for end in (grey >= 255 - _END, grey <= _END):
         if _FEWEST <= end.sum() <= end.size // 10:
@@ -68,7 +77,7 @@ def _reads(picture: NDArray[np.uint8], sure: float) -> bool:
     from PIL import Image, ImageOps
 
     image = Image.fromarray(picture)
-    factor = -(-_SMALLEST // min(image.size))
+    factor = min(-(-_SMALLEST // min(image.size)), _LARGEST // max(image.size))
     if factor > 1:
         image = image.resize((image.width * factor, image.height * factor))
     buffer = BytesIO()
@@ -81,6 +90,8 @@ def _reads(picture: NDArray[np.uint8], sure: float) -> bool:
         check=False,
         timeout=_TIMEOUT_S,
     )
+    if run.returncode:
+        raise UnusableFileError(UNCHECKED)
     rows = run.stdout.decode("utf-8", "replace").splitlines()[1:]
     return any(_is_word(row.split("\t"), sure) for row in rows)
 

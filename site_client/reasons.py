@@ -93,6 +93,9 @@ REASONS: dict[str, Reason] = {
         "the header says, or the text check found, that text is burned into the pixels",
         "Have it exported without annotations.",
     ),
+    "text-check-failed": Reason(
+        "the picture could not be looked at for text", "Look at it yourself; it is not copied."
+    ),
     "secondary-capture": Reason("a screenshot or scan", _KIND),
     "ultrasound": Reason("an ultrasound image", _KIND),
     "visible-light": Reason("a photograph", _KIND),

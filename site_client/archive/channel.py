@@ -32,16 +32,23 @@ class BrokenChannelError(Exception):
     """The other process is gone, or what it sent is no message."""
 
 
+class MessageTooLargeError(BrokenChannelError):
+    """More than one message may hold; nothing of it was sent."""
+
+
 def send(channel: socket.socket, message: Any, arrays: Sequence[NDArray[Any]] = ()) -> None:
     """Send one message.
 
     Raises:
-        BrokenChannelError: Nobody is there to receive it, or it is too large.
+        BrokenChannelError: Nobody is there to receive it.
+        MessageTooLargeError: It is too large.
     """
     shapes = [[str(array.dtype), list(array.shape)] for array in arrays]
     content = json.dumps([message, shapes], ensure_ascii=True).encode("ascii")
     if len(content) > _MOST_BYTES or len(arrays) > MOST_ARRAYS:
-        raise BrokenChannelError
+        raise MessageTooLargeError
+    if not all(str(array.dtype) in _DTYPES for array in arrays):
+        raise TypeError("an array of numbers that no message holds")
     memories = [_memory_of(array) for array in arrays]
     try:
         socket.send_fds(channel, [_LENGTH.pack(len(content))], memories)

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from numpy.typing import NDArray
 
 from site_client.archive import effort
-from site_client.archive.channel import BrokenChannelError, receive, send
+from site_client.archive.channel import BrokenChannelError, MessageTooLargeError, receive, send
 from site_client.archive.faults import UnusableFileError, foreign_bytes
 from site_client.limits import Reading
 
@@ -87,7 +87,10 @@ def _answer(
                 result, arrays = function(**arguments)
             finally:
                 effort.end()
-            send(channel, ["done", result], arrays)
+            try:
+                send(channel, ["done", result], arrays)
+            except MessageTooLargeError:
+                raise UnusableFileError("too-large", "more than can be handed over") from None
     except UnusableFileError as error:
         send(channel, ["unusable", error.reason, error.detail])
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from fedrad.errors import SettingsError
+from site_client.archive.faults import UnusableFileError
 from site_client.burned_text import PROGRAM, refuse_without_reader, shows_text
 from site_client.export import export
 
@@ -52,6 +56,30 @@ def test_where_the_site_asks_for_it_such_an_image_is_not_copied(site: Any, site_
         site.add(file, name)
     found = export(site.archive, site.home.parent / "copies", site.home)
     assert (found.written, found.refused) == (1, {"burned-in-text": 1})
+
+
+@needs_reader
+@pytest.mark.parametrize("shape", [(1, 30_000), (2, 60_000), (30_000, 3)])
+def test_a_picture_of_one_line_is_not_made_gigabytes(shape: tuple[int, int]) -> None:
+    """Enlarged by its shorter side, it would have 24 to 48 million pixels in the longer one."""
+    stored = np.random.default_rng(0).integers(0, 4096, shape, np.uint16)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with suppress(UnusableFileError):
+        shows_text(stored)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+@pytest.mark.parametrize("program", ["exit 1", "kill -9 $$", "echo; exec sleep 60"])
+def test_a_picture_that_could_not_be_looked_at_is_not_let_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """Stands in for a reader that refuses, crashes or hangs."""
+    (tmp_path / PROGRAM).write_text(f"#!/bin/sh\n{program}\n")
+    (tmp_path / PROGRAM).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("site_client.burned_text._TIMEOUT_S", 0.3)
+    with pytest.raises(UnusableFileError, match="text-check-failed"):
+        shows_text(picture())
 
 
 def test_a_reader_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -223,3 +225,29 @@ def test_the_command_prints_counts(site: Any, capsys: pytest.CaptureFixture[str]
         app(line)
     assert ended.value.code == 0
     assert json.loads(capsys.readouterr().out) == {"written": 1, "refused": {}, "fresh": 1}
+
+
+def test_a_disk_that_fills_up_loses_nothing(
+    site: Any, write_image: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A real small disk: once it is larger, the next call goes on where this one stopped."""
+    if os.geteuid():
+        pytest.skip("only root makes disks")
+    for number in range(12):
+        site.add(write_image(np.full((256, 256), number, np.uint16), "P1"), f"{number:02d}.dcm")
+    disk = target(site)
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=True)
+    words = ["deidentify", str(site.archive), str(disk), "--home", str(site.home)]
+    try:
+        with pytest.raises(SystemExit, match="1"):
+            app(words)
+        assert "No space left on device" in capsys.readouterr().err
+        kept = len(copies(site))
+        assert 0 < kept < 12
+        subprocess.run(["mount", "-o", "remount,size=9m", str(disk)], check=True)
+        found = exported(site)
+        assert (found.written, len(copies(site))) == (12, 12)
+        assert found.fresh <= 12 - kept + 1
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
