@@ -9,8 +9,10 @@ import typer
 
 from fedrad.commands import AsJson, Program, emit, screen_columns, whole_numbers
 from fedrad.logs import begin
+from site_client import enrolment_commands
 
 app = Program(help="The hospital's side of fedrad.", begin=begin)
+app.add_typer(enrolment_commands.app)
 
 Home = Annotated[
     Path,

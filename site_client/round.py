@@ -28,6 +28,7 @@ from fedrad.errors import (
     ContractChangedError,
     DataError,
     DeclinedError,
+    ExpiredError,
     FedradError,
     LedgerError,
     LostLinesError,
@@ -42,6 +43,7 @@ from fedrad.protocol.messages import Outcome, Reason, Reply, Request, reply_id
 from fedrad.site_report import noised
 from fedrad.starting_weights import refuse_other_start
 from site_client import audit, guard, outbox, study
+from site_client.approvals import refuse_unapproved
 from site_client.augmentation import augmenter
 from site_client.dataset import load_split
 from site_client.journal import Journal
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 
 _HOW: dict[type[Exception], tuple[Outcome, Reason]] = {
     ContractChangedError: ("refused", "contract-changed"),
+    ExpiredError: ("abstained", "declined"),
     DeclinedError: ("refused", "declined"),
     BudgetExceededError: ("refused", "budget"),
     NotReadyError: ("abstained", "not-ready"),
@@ -132,6 +135,7 @@ class Site:
         torch.set_num_threads(settings.resources.threads)
         try:
             duty = accept(self._home, settings, request, model)
+            refuse_unapproved(self._home, duty, self._clock.now())
             blank = self._blank(request, settings)
             before = outbox.kept(self._home, blank.reply_id)
             if before is not None:

@@ -9,6 +9,7 @@ ignored: a hospital must not rely on a limit that nobody keeps.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,12 @@ from pathlib import Path
 from fedrad.errors import SettingsError
 from fedrad.settings import read_settings, refuse_problems
 from site_client.archive_settings import Archive, inside
+from site_client.coordinator_settings import Coordinator
 from site_client.export_settings import Deidentify
 from site_client.limits import Reading
 
 FILE = "site.toml"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _LATER = "not enforced by this version: leave it out"
 
 
@@ -104,7 +107,7 @@ class Approval:
 
     studies: tuple[str, ...] = ()  # task hashes
     feasibility: dict[str, float] = field(default_factory=dict)  # task hash -> a record's epsilon
-    software: tuple[str, ...] = ()  # app digests; not yet
+    software: tuple[str, ...] = ()  # app digests (fedrad.software)
 
     def __post_init__(self) -> None:
         refuse_problems("approval", self)
@@ -114,8 +117,8 @@ class Approval:
         for task, epsilon in self.feasibility.items():
             if not epsilon > 0:
                 yield f"feasibility.{task[:12]} must be greater than 0, got {epsilon}"
-        if self.software:
-            yield f"software is {_LATER}"
+        if wrong := [digest for digest in self.software if not _DIGEST.fullmatch(digest)]:
+            yield f"software must be digests of 64 hexadecimal digits, got {wrong[0]!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +179,7 @@ class SiteSettings:
     reading: Reading = field(default_factory=Reading)
     deidentify: Deidentify = field(default_factory=Deidentify)
     splits: Shares = Shares()
+    coordinator: Coordinator | None = None  # absent: this site has joined nobody
 
 
 def read_site(home: Path) -> SiteSettings:

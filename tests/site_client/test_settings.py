@@ -36,7 +36,6 @@ def test_what_a_person_must_decide_has_no_default(
         ("resources", 'device = "cuda"'),
         ("resources", "disk_gib = 1.0"),
         ("resources", "keep_warm = true"),
-        ("approval", 'software = ["0000"]'),
         ("site", 'hours = "20:00-06:00"'),
     ],
 )
