@@ -65,11 +65,11 @@ def read_allowance(home: Path, settings: SiteSettings, task: Task, *, agreed: in
 def allowed(
     home: Path, settings: SiteSettings, task: Task, *, agreed: int, lines: Sequence[Line]
 ) -> Allowance:
-    """Ask the guard about a study with ``lines`` as the ledger; else as ``read_allowance``."""
+    """Ask the guard about a study if ``lines`` were the ledger; else as ``read_allowance``."""
     train = _ask(home, settings, task, stream="train", agreed=agreed, lines=lines)
     audit = _ask(home, settings, task, stream="audit", agreed=agreed, lines=lines)
     reach = _reach(settings, train, audit, lines)
-    against = [*_dealt_anew(home, settings, lines)]
+    against = [*_dealt_anew(home, settings)]
     no_round, no_release = ([*against, *_refusals(settings, ask, lines)] for ask in (train, audit))
     shown = [f"the first release: {said}" for said in no_release if said not in no_round]
     fits = reach.by_epsilon >= reach.rounds
@@ -185,9 +185,9 @@ def _ask(  # noqa: PLR0913  # one argument for each thing that the guard looks a
     )
 
 
-def _dealt_anew(home: Path, settings: SiteSettings, lines: Sequence[Line]) -> Iterator[str]:
+def _dealt_anew(home: Path, settings: SiteSettings) -> Iterator[str]:
     try:
-        study.charged(home, settings, lines=len(lines))
+        study.charged(home, settings, lines=len(Journal(home, SystemClock()).lines()))
     except PrivacyError as error:
         yield _said(settings, error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +10,11 @@ import typer
 
 from fedrad.commands import AsJson, Program, emit, screen_columns, whole_numbers
 from fedrad.logs import begin
-from site_client import enrolment_commands
+from site_client import enrolment_commands, node_commands
 
 app = Program(help="The hospital's side of fedrad.", begin=begin)
 app.add_typer(enrolment_commands.app)
+app.add_typer(node_commands.app)
 
 Home = Annotated[
     Path,
@@ -143,16 +145,31 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
 
 
 @app.command()
-def check(
+def check(  # noqa: PLR0913, PLR0917  # one parameter an option
     home: Home,
     task_path: Annotated[Path, typer.Option("--task", help="A study's task.toml.")],
+    share: Annotated[
+        Path | None,
+        typer.Option(help="Instead: one noised record for the coordinator, into this file."),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Of --share: another record, another charge.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Of --share: do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say whether this site can join a study, and what to mend; writes check.html.
 
-    Ends with 1 if the answer is no, with 4 if only this site's own limits say so.
+    Ends with 1 if the answer is no, with 4 if only this site's own limits say so. With --share
+    it says what would leave, what it costs and what is left, and asks before it charges.
     """
     from fedrad.clock import SystemClock
+
+    if share is not None:
+        _share(home, task_path, share, again=again, yes=yes, as_json=as_json)
+        return
+    if again or yes:
+        raise typer.BadParameter("--again and --yes say how to --share; name its file")
     from site_client.preflight.check import check_site
     from site_client.preflight.page import write_check
     from site_client.preflight.screen import as_table, as_text
@@ -266,6 +283,29 @@ def adopt(
     table = {"lines": found.lines, "charged": found.charged, "replies": found.replies}
     said = f"{found.lines} lost lines of {found.replies} rounds and releases are charged again"
     emit(as_json, table, said if found.lines else "nothing was lost that these lists have")
+
+
+def _share(  # noqa: PLR0913  # what check was given
+    home: Path, task_path: Path, file: Path, *, again: bool, yes: bool, as_json: bool
+) -> None:
+    from fedrad.clock import SystemClock
+    from site_client import sharing, sharing_screen
+
+    before, clock = sharing.kept_record(home, task_path), SystemClock()
+    made = again or before is None
+    if made:
+        sharing.refuse_taken(file)
+        propose = sharing.offer_again if again else sharing.offer
+        found = propose(home, task_path, clock)
+        _to_stderr(sharing_screen.as_text(found, screen_columns()))
+        if not yes and not (sys.stdin.isatty() and typer.confirm("Charge and make it?", err=True)):
+            said = "nothing was charged; with --yes it is made without asking"
+            emit(as_json, sharing_screen.as_table(found), said)
+            raise typer.Exit(1)
+    record = (sharing.share_again if again else sharing.share)(home, task_path, clock)
+    sharing.hand_out(record, file)
+    table = sharing_screen.shared_table(record, str(file), made=made)
+    emit(as_json, table, sharing_screen.shared_text(record, str(file), made=made))
 
 
 def _to_stderr(line: str) -> None:

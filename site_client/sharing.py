@@ -159,9 +159,20 @@ def hand_out(record: Record, path: Path) -> None:
         SettingsError: Another file is there.
     """
     content = as_bytes(record)
-    if path.exists() and path.read_bytes() != content:
-        raise SettingsError(str(path), ("another file is there; name a new one",))
-    durable.write_bytes(path, content)
+    if not path.exists() or path.read_bytes() != content:
+        refuse_taken(path)
+        durable.write_bytes(path, content)
+
+
+def refuse_taken(path: Path) -> None:
+    """Refuse a place where something is; asked before a charge, which cannot be taken back.
+
+    Raises:
+        SettingsError: Something is there, or its folder is not.
+    """
+    if path.exists() or not path.absolute().parent.is_dir():
+        why = "another file is there" if path.exists() else "its folder does not exist"
+        raise SettingsError(str(path), (f"{why}; name another one",))
 
 
 def _place(home: Path, task_path: Path, clock: Clock) -> _Place:

@@ -11,6 +11,7 @@ from fedrad.feasibility.cells import layout
 from fedrad.feasibility.record import MOST_BYTES, Record
 from fedrad.metrics.metric import Z
 from fedrad.planning.forecast import finite
+from fedrad.planning.wording import folded
 from fedrad.privacy.accounting import FALSE_ALARM, best_attack
 from fedrad.privacy.bounds import EVERYBODY
 from fedrad.site_report import FEASIBILITY, deviation
@@ -19,16 +20,14 @@ from site_client.allowance import Allowance
 from site_client.guard import OWN
 from site_client.sharing import Counted, Offer
 
-SHARED = "nothing was charged: it is the record that was made before"
 
-
-def as_text(found: Offer) -> str:
-    """Return what would leave, what it costs and what is left afterwards."""
-    return "\n".join([*_what(found), "", *_cost(found), "", *_left(found)])
+def as_text(found: Offer, width: int) -> str:
+    """Return what would leave, what it costs and what is left, ``width`` columns wide."""
+    return folded([*_what(found), "", *_cost(found), "", *_left(found)], width)
 
 
 def as_table(found: Offer) -> dict[str, Any]:
-    """Return the offer as one JSON object; ``here`` is exact and for this site's eyes."""
+    """Return the offer as plain values; ``here`` is exact and for this site's eyes."""
     cells = layout(found.task)
     table = {
         "site": found.site,
@@ -65,10 +64,18 @@ def shared_table(record: Record, path: str, *, made: bool) -> dict[str, Any]:
     }
 
 
+def shared_text(record: Record, path: str, *, made: bool) -> str:
+    """Return what was handed out in one line."""
+    how = "charged once" if made else "made before, nothing is charged"
+    return f"{path}: record {record.number} of this site, {how}; send it to the coordinator"
+
+
 def _what(found: Offer) -> Iterator[str]:
     name = f"{found.task.task.name} ({task_hash(found.task)[:12]})"
-    yield f"What would leave: one file of under {MOST_BYTES} bytes about the task {name}, with"
-    yield "  the name of this site, and these numbers with noise (exact ones stay here):"
+    yield (
+        f"What would leave: one file of under {MOST_BYTES} bytes about the task {name}, with the "
+        "name of this site and these numbers with noise (the exact ones stay here)."
+    )
     for block in found.tally.blocks:
         names, sure = layout(found.task)[block.name], round(_plus_minus(found, block.name))
         yield f"  {block.name}, each within about ±{sure}:"

@@ -180,7 +180,7 @@ def note_charge(home: Path, duty: Duty) -> None:
 def note_tasks(home: Path, settings: SiteSettings, tasks: Iterable[Task]) -> None:
     """Write durably that these tasks may be charged, unless it is known; as ``note_charge``."""
     found = {task_hash(task): task for task in tasks}
-    plans = {
+    plans: dict[str, dict[str, int]] = {
         name: {stream: agreed_steps(stream, task) for stream in _PLANNED}
         for name, task in found.items()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tiny_study import TinyStudy
 
 from fedrad import site_report
 from fedrad.clock import SystemClock
+from fedrad.contract import agreed_patients
 from fedrad.errors import (
     BudgetExceededError,
     DeclinedError,
@@ -22,10 +24,11 @@ from fedrad.errors import (
 )
 from fedrad.feasibility.cells import charged_as, event, layout
 from fedrad.feasibility.record import Record, as_bytes, read_record
-from fedrad.privacy.accounting import epsilon
+from fedrad.privacy.accounting import Event, epsilon
 from fedrad.privacy.mechanisms import gaussian, noise_source
-from fedrad.task import task_hash
+from fedrad.task import Task, task_hash, write_task
 from site_client import audit, sharing
+from site_client.cli import app
 from site_client.journal import FILE, Journal
 from site_client.settings import FILE as SITE_TOML
 from site_client.settings import read_site
@@ -41,11 +44,17 @@ class Hospital:
     def __init__(self, study: TinyStudy, epsilon: float = 2.0) -> None:
         self.study, self.home = study, study.home()
         self.task = self.home / "state" / "studies" / "tiny-study" / "task.toml"
-        self.add(f'[approval.feasibility]\n"{task_hash(study.task)}" = {epsilon}\n')
+        self.approve(epsilon)
 
     def add(self, text: str) -> None:
         path = self.home / SITE_TOML
         path.write_text(path.read_text() + "\n" + text)
+
+    def approve(self, epsilon: float) -> None:
+        path = self.home / SITE_TOML
+        before = path.read_text().partition("[approval.feasibility]")[0]
+        path.write_text(before)
+        self.add(f'[approval.feasibility]\n"{task_hash(self.study.task)}" = {epsilon}\n')
 
     def change(self, key: str, value: float) -> None:
         path = self.home / SITE_TOML
@@ -123,6 +132,16 @@ def test_what_was_charged_and_not_written_stays_charged(hospital: Hospital) -> N
             ask(hospital.home, hospital.task, CLOCK)
     assert hospital.share_again().number == 2
     assert [line.kind for line in hospital.lines] == ["release", "release"]
+
+
+def step(task: Task, agreed: int, *, rounds: int) -> Event:
+    """All private steps of some rounds at a tiny hospital."""
+    return Event(
+        mechanism="subsampled-gaussian",
+        sigma=task.privacy.noise_multiplier or 0.0,
+        q=task.training.expected_batch_patients / agreed,
+        steps=rounds * task.training.steps,
+    )
 
 
 def residuals(hospital: Hospital, records: int) -> np.ndarray:
@@ -229,8 +248,6 @@ def test_the_offer_says_what_the_guard_would_and_spends_nothing(hospital: Hospit
 def test_nothing_of_a_patient_is_in_the_file(
     site: Any, make_task: Any, site_toml: str, tmp_path: Path
 ) -> None:
-    from fedrad.task import write_task
-
     task = make_task(privacy={"enabled": True, "delta": 1e-5})
     write_task(tmp_path / "task.toml", task)
     site.settings(site_toml + f'[approval.feasibility]\n"{task_hash(task)}" = 0.5\n')
@@ -274,3 +291,43 @@ def test_the_numbers_follow_the_cells_of_the_task(hospital: Hospital) -> None:
     assert {name: len(getattr(made, name)) for name in layout(hospital.study.task)} == {
         name: len(cells) for name, cells in layout(hospital.study.task).items()
     }
+
+
+def test_the_offer_foretells_how_far_the_study_would_get(hospital: Hospital) -> None:
+    """A second contract is counted by a filter: what fits alone need not fit beside a record."""
+    roomy = offer(hospital.home, hospital.task, CLOCK)
+    assert (roomy.study_before.rounds_allowed, roomy.study_after.rounds_allowed) == (2, 2)
+    agreed = agreed_patients(roomy.tally.train)
+    alone = epsilon([step(hospital.study.task, agreed, rounds=2)], 1e-3)
+    hospital.change("epsilon_limit", round(alone * 1.01, 4))
+    hospital.approve(alone / 20)
+    tight = offer(hospital.home, hospital.task, CLOCK)
+    assert tight.study_before.rounds_allowed == 2
+    assert tight.study_after.rounds_allowed < 2
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        app(list(words))
+    return int(str(ended.value.code))
+
+
+def test_a_person_sees_the_price_and_is_asked_before_anything_is_charged(
+    hospital: Hospital, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("check", "--home", str(hospital.home), "--task", str(hospital.task))
+    file = tmp_path / "east.json"
+    assert run(*words, "--share", str(file)) == 1
+    said = capsys.readouterr()
+    assert "nothing was charged" in said.out
+    for part in ("What would leave", "40 PA", "epsilon 2 at delta", "2 of 2 now, 2 of 2 then"):
+        assert part in said.err
+    assert not hospital.lines
+    assert not file.exists()
+    assert run(*words, "--share", str(file), "--yes") == 0
+    assert "charged once" in capsys.readouterr().out
+    assert run(*words, "--share", str(file), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["charged"] is False
+    assert run(*words, "--share", str(file), "--again", "--yes") == 2, "the file is taken"
+    assert run(*words, "--yes") == 2
+    assert len(hospital.lines) == 1

@@ -31,11 +31,17 @@ numbers = st.integers(-int(MOST_PATIENTS / GRID), int(MOST_PATIENTS / GRID)).map
 
 
 def record(**changes: Any) -> Record:
-    blocks = {name: (3.5,) * size for name, size in SIZES.items()}
     made = Record(
-        site="north", task_hash=task_hash(TASK), number=1, noise=7.04, ledger_line="0" * 64,
-        fedrad_version="0.1", **blocks,
-    )  # fmt: skip
+        site="north",
+        task_hash=task_hash(TASK),
+        number=1,
+        noise=7.04,
+        patients=(3.5,) * SIZES["patients"],
+        vendors=(3.5,) * SIZES["vendors"],
+        views=(3.5,) * SIZES["views"],
+        ledger_line="0" * 64,
+        fedrad_version="0.1",
+    )
     return replace(made, **changes)
 
 
