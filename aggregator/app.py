@@ -6,8 +6,6 @@ and what was finished stays readable.
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -15,21 +13,17 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from sqlalchemy.exc import OperationalError
 
+from aggregator.begin import alone_in, begin
 from aggregator.identify import identify_simulated, identify_sites
+from aggregator.resume import read_standing
 from aggregator.run_folder import DATABASE
 from aggregator.setup import RunSetup
 from aggregator.store import Store
 from aggregator.strategy import FedradStrategy
-from aggregator.tables import Run, Site
-from fedrad import durable
+from aggregator.tables import Site
 from fedrad.clock import stamp
-from fedrad.contract import write_contract
 from fedrad.errors import FedradError, RunError
-from fedrad.parameters import digest
 from fedrad.protocol.codec import encode_arrays
-from fedrad.task import task_hash, write_task
-
-_PACKAGES = ("fedrad", "flwr", "torch", "monai", "numpy", "dp-accounting")
 
 
 def server_app(setup: RunSetup) -> ServerApp:
@@ -41,9 +35,14 @@ def server_app(setup: RunSetup) -> ServerApp:
 
     def main(grid: Grid, context: Context) -> None:
         del context
-        with Store(setup.folder / DATABASE, setup.clock) as store, _recorded(setup, store):
+        with (
+            alone_in(setup.folder),
+            Store(setup.folder / DATABASE, setup.clock) as store,
+            _recorded(setup, store),
+        ):
+            standing = read_standing(setup, store)
             nodes = _join(setup, store, grid)
-            strategy = FedradStrategy(setup, store, nodes)
+            strategy = FedradStrategy(setup, store, nodes, standing)
             strategy.start(grid, encode_arrays(setup.initial))
 
     app = ServerApp()
@@ -54,7 +53,7 @@ def server_app(setup: RunSetup) -> ServerApp:
 @contextmanager
 def _recorded(setup: RunSetup, store: Store) -> Iterator[None]:
     """Open the run's line, and close it with how the run ended."""
-    _open_run(setup, store)
+    begin(setup, store)
     status, reason = "failed", ""
     try:
         yield
@@ -79,30 +78,6 @@ def _where(error: OSError | OperationalError, setup: RunSetup) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or setup.folder}: {error.strerror}"
     return f"{setup.folder / DATABASE}: {error.orig}"
-
-
-def _open_run(setup: RunSetup, store: Store) -> None:
-    if len(store.frame("runs")):
-        raise RunError(f"{setup.folder} already holds a run; choose another folder for this one")
-    if setup.contract.task_hash != task_hash(setup.task):
-        raise RunError("the contract is for another task than the one given")
-    starting = setup.contract.starting
-    if starting is not None and starting.model != digest(setup.initial):
-        raise RunError("the contract pins other starting weights than the ones given")
-    write_task(setup.folder / "task.toml", setup.task)
-    write_contract(setup.folder / "contract.json", setup.contract)
-    versions = _versions() | dict(setup.versions)
-    store.record_run(
-        Run(
-            run=setup.run,
-            study=setup.contract.study,
-            task_hash=setup.contract.task_hash,
-            started=stamp(setup.clock),
-            seed=setup.seed,
-            engine=setup.engine,
-            versions_json=durable.canonical_json(versions).decode("utf-8"),
-        )
-    )
 
 
 def _join(setup: RunSetup, store: Store, grid: Grid) -> dict[int, str]:
@@ -134,13 +109,3 @@ def _site(setup: RunSetup, name: str, *, joined: bool) -> Site:
         joined=stamp(setup.clock) if joined else "",
         status="joined" if joined else "absent",
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -21,6 +21,7 @@ from fedrad.parameters import Parameters
 
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 _AVERAGE = "average.safetensors"
+_LOST = "manifest.lost.json"
 _NOTHING: Parameters = {}
 
 
@@ -84,13 +85,15 @@ def write_round(
 
 
 def read_round(run: Path, round_number: int) -> tuple[RoundState, Parameters, Parameters]:
-    """Return a complete round's state, model and optimiser moments.
+    """Return a complete round's state, model and optimiser moments; replies are not read.
 
     Raises:
         DamagedStateError: A file is missing or differs from the manifest.
     """
     folder = round_folder(run, round_number)
-    names = durable.verify_manifest(folder)
+    names = durable.verify_manifest(folder, only=(_MODEL, _OPTIMISER, _STATE))
+    if not {_MODEL, _STATE} <= set(names):
+        raise DamagedStateError(f"the manifest in {folder} does not name model and state")
     state = _state(folder / _STATE)
     moments = tensors.read_safetensors(folder / _OPTIMISER) if _OPTIMISER in names else {}
     return state, tensors.read_safetensors(folder / _MODEL), moments
@@ -103,7 +106,7 @@ def read_average(run: Path, round_number: int) -> Parameters:
         DamagedStateError: A file is missing or differs from the manifest.
     """
     folder = round_folder(run, round_number)
-    if _AVERAGE not in durable.verify_manifest(folder):
+    if _AVERAGE not in durable.verify_manifest(folder, only=(_AVERAGE,)):
         return {}
     return tensors.read_safetensors(folder / _AVERAGE)
 
@@ -115,6 +118,14 @@ def read_released(run: Path, round_number: int) -> Parameters:
         DamagedStateError: A file is missing or differs from the manifest.
     """
     return read_average(run, round_number) or read_round(run, round_number)[1]
+
+
+def set_aside(run: Path, round_number: int) -> None:
+    """Make a round's checkpoint count no more; its files stay for whoever looks into it."""
+    manifest = round_folder(run, round_number) / durable.MANIFEST
+    if manifest.exists():
+        manifest.replace(manifest.with_name(_LOST))
+        durable.sync_folder(manifest.parent)
 
 
 def latest_round(run: Path) -> int | None:

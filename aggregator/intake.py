@@ -14,6 +14,7 @@ from flwr.app import Message
 
 import fedrad
 from aggregator import checkpoints
+from aggregator.heard import read_heard
 from aggregator.setup import RunSetup
 from aggregator.spending import Spending, parse_lines
 from aggregator.store import Store, report_rows
@@ -60,8 +61,11 @@ class Intake:
         self._spending = Spending(setup.task.privacy.delta, most_lines=most_lines)
         self._by_node: dict[int, Asked] = {}
         self._by_message: dict[str, Asked] = {}
-        self.heads: dict[str, str] = {}  # site -> the last ledger head seen
-        self.out_of_budget: set[str] = set()  # sites that will not train again
+        heard = read_heard(store)  # of a run that goes on
+        self.heads = heard.heads  # site -> the last ledger head seen
+        self.out_of_budget = set(heard.out_of_budget)  # sites that will not train again
+        for number, site, lines in heard.lines:
+            self._spending.take(number, site, lines)
 
     def expect(self, node: int, request: Request, site: str) -> None:
         """Note a question that is about to go out."""

@@ -43,16 +43,22 @@ class Spending:
             ProtocolError: The site told more lines than its rounds can need.
         """
         told = list(lines)
+        self.take(round_number, site, told)
+        known = list(self._lines[site].values())
+        counted = {line.hash for line in without_doubles(known)}
+        new = [line for line in told if line.hash in counted]
+        touched = {(self._round_of(site, line), line.stream) for line in new}
+        return [self._row(number, site, stream) for number, stream in sorted(touched)]
+
+    def take(self, round_number: int, site: str, lines: Iterable[Line]) -> None:
+        """Add lines that a reply told; arguments and error as for ``rows``."""
+        told = list(lines)
         known = self._lines.get(site, {}) | {line.hash: line for line in told}
         if len(known) > self._most:
             raise ProtocolError(f"the site told {len(known)} ledger lines, over {self._most}")
         self._lines[site] = known
         for line in told:
             self._told.setdefault((site, line.stream, line.reservation), round_number)
-        counted = {line.hash for line in without_doubles(list(known.values()))}
-        new = [line for line in told if line.hash in counted]
-        touched = {(self._round_of(site, line), line.stream) for line in new}
-        return [self._row(number, site, stream) for number, stream in sorted(touched)]
 
     def _row(self, number: int, site: str, stream: Stream) -> Spent:
         own = self._events(site, stream, lambda first_told: first_told == number)

@@ -94,6 +94,13 @@ class Store:
         """Write the run's line and the event that opens the history."""
         self.record([run, self._event("run-started", detail={"run": run.run})])
 
+    def resume_run(self, run: str) -> None:
+        """Open the line of a run that was cut again."""
+        values = {"status": "running", "reason": "", "ended": ""}
+        with self._engine.begin() as connection:
+            connection.execute(update(Run).where(Run.run == run).values(**values))
+            self._add(connection, self._event("run-resumed", detail={"run": run}))
+
     def end_run(self, run: str, *, status: str, reason: str) -> None:
         """Close the run's line: ``status`` done, stopped, failed or interrupted."""
         detail = {"status": status, "reason": reason}
@@ -119,6 +126,23 @@ class Store:
         """
         with self._engine.begin() as connection:
             self._move(connection, round_number, state, **columns)
+
+    def lose_rounds(self, first: int, *, problem: str) -> list[int]:
+        """Make round ``first`` and all later ones void: what they made cannot be read.
+
+        What they cost stays recorded.
+
+        Returns:
+            The rounds that were not void before.
+        """
+        with self._engine.begin() as connection:
+            which = select(Round.round).where(Round.round >= first, Round.state != "void")
+            lost = list(connection.execute(which.order_by(Round.round)).scalars())
+            for number in lost:
+                this = Round.round == number
+                connection.execute(update(Round).where(this).values(state="void"))
+                self._add(connection, self._event("lost", number, detail={"problem": problem}))
+        return lost
 
     def record_reply(
         self,
@@ -179,6 +203,14 @@ class Store:
         rows = select(source).order_by(*source.columns)
         with self._engine.connect() as connection:
             return pd.read_sql_query(rows, connection)
+
+    def rows(self, table: str, **equal: str | int) -> list[dict[str, Any]]:
+        """Return the rows of a table whose columns have these values, as ``frame`` sorts them."""
+        source = Table.metadata.tables[table]
+        wanted = [source.columns[name] == value for name, value in equal.items()]
+        with self._engine.connect() as connection:
+            found = connection.execute(select(source).where(*wanted).order_by(*source.columns))
+            return [dict(row) for row in found.mappings()]
 
     def write_metrics_csv(self, path: Path) -> None:
         """Write the table ``metrics`` as ``metrics.csv``, durably."""
@@ -265,7 +297,7 @@ def table_names() -> tuple[str, ...]:
 
 def _may_follow(old: str, new: str) -> bool:
     if new == "void":
-        return old in ("asked", "received", "void")
+        return old in ("asked", "received", "folded", "void")
     return new in STATES and old in STATES and STATES.index(old) <= STATES.index(new)
 
 

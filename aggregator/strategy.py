@@ -5,6 +5,9 @@ waiting for ever, replies taken one at a time, every accepted one on disk and in
 before the next. Whatever a site answers is recorded with its outcome; nothing that a site
 does raises here. A round below the quorum is void and leaves the model as it was.
 
+A run that was cut goes on in the middle of its round: who has answered is not asked again,
+and a site that is asked again sends the answer that it kept.
+
 A site that refuses to train for want of budget is not asked to train again in this run: no
 later answer can differ. It is still asked for evaluations, which other patients pay for.
 """
@@ -20,18 +23,14 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from aggregator import checkpoints
-from aggregator.aggregation.averaging import RunningAverage
-from aggregator.aggregation.mean import weighted_mean
-from aggregator.aggregation.optimisers import server_optimiser
 from aggregator.exchange import receive
 from aggregator.intake import Intake
+from aggregator.resume import Cut, Standing
 from aggregator.setup import RunSetup
 from aggregator.store import Store
 from aggregator.tables import Metric
-from fedrad import parameters as tensors
 from fedrad.errors import RunError
-from fedrad.parameters import Parameters
-from fedrad.protocol.codec import decode_arrays, encode_arrays, encode_request
+from fedrad.protocol.codec import encode_arrays, encode_request
 from fedrad.protocol.messages import Block, Phase, Request
 from fedrad.task import is_evaluation_round
 
@@ -39,26 +38,24 @@ _TTL_MARGIN_S = 600.0
 
 
 class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed without types
-    """One run of one study over the sites in ``nodes``."""
+    """One run of one study over the sites in ``nodes``, from where it stands."""
 
-    def __init__(self, setup: RunSetup, store: Store, nodes: dict[int, str]) -> None:
+    def __init__(
+        self, setup: RunSetup, store: Store, nodes: dict[int, str], standing: Standing
+    ) -> None:
         self._setup, self._store, self._nodes = setup, store, dict(nodes)
         self._intake = Intake(setup, store)
-        self._optimiser = server_optimiser(setup.task.federation.strategy)
-        decay = setup.task.federation.average
-        self._average = None if decay is None else RunningAverage(decay)
-        self._model: Parameters = setup.initial
-        self._digest = tensors.digest(self._model)
-        self._committed = 0  # rounds that changed the model
-        self._changed = 0  # the last round that did
-        self._evaluated = 0  # the value of _committed at the last evaluation
+        self._course = standing.course
+        self._last = standing.last  # the last round that is over
+        self._evaluated = standing.evaluated  # rounds committed at the last evaluation
+        self._cut = standing.cut
 
     def start(self, grid: Grid, initial_arrays: ArrayRecord, *_: Any, **__: Any) -> Result:
-        """Run all rounds and return the final arrays.
+        """Run all rounds that are still to run and return the final arrays.
 
         Args:
             grid: Where the sites are.
-            initial_arrays: The model before round 1.
+            initial_arrays: Flower's argument; where the run stands has the model.
             *_: Flower's further arguments: the task file has their values.
             **__: As before.
 
@@ -66,14 +63,18 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
             RunError: Too few sites can still train, or spare rounds ran out. What was
                 finished is recorded and evaluated.
         """
-        self._take_model(decode_arrays(initial_arrays))
-        self._write_round(0, {})
-        for number in itertools.count(1):
-            self._refuse_hopeless(grid, number)
-            self._round(grid, number)
-            if self._committed == self._setup.task.federation.rounds:
+        del initial_arrays
+        if self._last == 0 and self._cut is None:
+            self._course.write(0, {})
+        if self._cut is not None:
+            self._go_on(grid, self._cut)
+        for number in itertools.count(self._last + 1):
+            if self._course.committed == self._setup.task.federation.rounds:
                 break
-        return Result(arrays=encode_arrays(self._released))
+            self._refuse_hopeless(grid, number)
+            self._store.start_round(number)
+            self._round(grid, number)
+        return Result(arrays=encode_arrays(self._course.released))
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -90,16 +91,17 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         Returns:
             The next model, or ``None`` if fewer than the quorum were accepted.
         """
-        accepted: dict[str, str] = {}
+        accepted = dict(self._cut.accepted) if self._cut else {}
         for reply in replies:
-            accepted |= self._intake.take_update(reply, self._moving)
+            accepted |= self._intake.take_update(reply, self._course.moving)
         self._intake.close()
         if len(accepted) < self._setup.task.federation.quorum:
             self._store.record_round(server_round, "void")
             return None, MetricRecord({"accepted": len(accepted)})
-        self._store.record_round(server_round, "received")
+        if self._cut is None or not self._cut.closed:
+            self._store.record_round(server_round, "received")
         self._fold(server_round, accepted)
-        return encode_arrays(self._model), MetricRecord({"accepted": len(accepted)})
+        return encode_arrays(self._course.model), MetricRecord({"accepted": len(accepted)})
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -112,7 +114,7 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
         """Record the sums of every site and the figures computed from them."""
-        blocks: dict[str, tuple[Block, ...]] = {}
+        blocks = dict(self._cut.blocks) if self._cut else {}
         for reply in replies:
             blocks |= self._intake.take_blocks(reply)
         self._intake.close()
@@ -122,23 +124,32 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
     def summary(self) -> None:
         """Say nothing: a run describes itself in its store."""
 
+    def _go_on(self, grid: Grid, cut: Cut) -> None:
+        """Finish the round in which the run was cut."""
+        if cut.phase == "train":
+            self._round(grid, cut.number)
+        else:
+            self._evaluate(grid, cut.number)
+        self._last = cut.number
+
     def _round(self, grid: Grid, number: int) -> None:
         plan, progress = self._setup.task.federation, self._setup.progress
-        self._store.start_round(number)
-        progress.round_started(number, committed=self._committed, rounds=plan.rounds)
-        arrays = encode_arrays(self._model)
+        progress.round_started(number, committed=self._course.committed, rounds=plan.rounds)
+        arrays = encode_arrays(self._course.model)
         messages = self.configure_train(number, arrays, ConfigRecord(), grid)
         folded, _ = self.aggregate_train(number, self._replies(grid, messages))
+        self._cut = None
         progress.round_closed(number, "void" if folded is None else "committed")
-        if folded is not None and is_evaluation_round(self._setup.task, self._committed):
+        if folded is not None and is_evaluation_round(self._setup.task, self._course.committed):
             self._evaluate(grid, number)
 
     def _evaluate(self, grid: Grid, number: int) -> None:
-        arrays = encode_arrays(self._released)
+        arrays = encode_arrays(self._course.released)
         messages = self.configure_evaluate(number, arrays, ConfigRecord(), grid)
         self.aggregate_evaluate(number, self._replies(grid, messages))
+        self._cut = None
         self._store.record_round(number, "evaluated")
-        self._evaluated = self._committed
+        self._evaluated = self._course.committed
         self._setup.progress.evaluation_done(number)
 
     def _record_figures(self, number: int, sums: dict[str, tuple[Block, ...]]) -> None:
@@ -171,9 +182,12 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         self, phase: Phase, number: int, arrays: ArrayRecord, nodes: dict[int, str]
     ) -> list[Message]:
         messages = []
-        averaged = phase == "evaluate" and self._average is not None
-        digest = tensors.digest(self._released) if averaged else self._digest
+        course = self._course
+        digest = course.released_digest if phase == "evaluate" else course.digest
+        answered = self._cut.answered if self._cut else frozenset()
         for node, site in nodes.items():
+            if site in answered:
+                continue
             request = Request(
                 study=self._setup.contract.study,
                 task_hash=self._setup.contract.task_hash,
@@ -199,45 +213,11 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
 
     def _fold(self, number: int, accepted: dict[str, str]) -> None:
         """Make the next model from what lies on disk and commit the round."""
-        setup = self._setup
-        weights = setup.contract.weights(sorted(accepted), setup.task.federation.weight_cap)
-        files = {site: checkpoints.reply_path(setup.folder, number, site) for site in accepted}
-        mean = weighted_mean(files, weights)
-        self._take_model(self._model | self._optimiser.step(self._moving, mean))
-        if self._average is not None:
-            self._average.take(self._moving)
+        weights = self._course.fold(number, accepted)
         digest = checkpoints.accepted_digest(accepted.items())
-        self._store.record_fold(number, weights, accepted=digest, model=self._digest)
-        self._committed, self._changed = self._committed + 1, number
-        self._write_round(number, accepted)
+        self._store.record_fold(number, weights, accepted=digest, model=self._course.digest)
+        self._course.write(number, accepted)
         self._store.record_round(number, "committed")
-
-    def _take_model(self, model: Parameters) -> None:
-        self._model, self._digest = model, tensors.digest(model)
-
-    @property
-    def _moving(self) -> Parameters:
-        """The parameters that updates change."""
-        still = self._setup.frozen
-        return {name: tensor for name, tensor in self._model.items() if name not in still}
-
-    @property
-    def _released(self) -> Parameters:
-        """The model that is measured: the average where the task wants one, else the last."""
-        return self._model if self._average is None else self._model | self._average.model
-
-    def _write_round(self, number: int, accepted: dict[str, str]) -> None:
-        state = checkpoints.RoundState(
-            round=number,
-            committed=self._committed,
-            model_digest=self._digest,
-            accepted=accepted,
-        )
-        moments = self._optimiser.moments()
-        average = {} if self._average is None or not self._committed else self._released
-        checkpoints.write_round(
-            self._setup.folder, state, self._model, moments=moments, average=average
-        )
 
     def _trainers(self) -> dict[int, str]:
         spent = self._intake.out_of_budget
@@ -247,8 +227,8 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         """End the run if round ``number`` cannot be, evaluating what nobody measured yet."""
         reason = self._hopeless(number)
         if reason:
-            if self._committed > self._evaluated:
-                self._evaluate(grid, self._changed)
+            if self._course.committed > self._evaluated:
+                self._evaluate(grid, self._course.changed)
             raise RunError(f"the run stops after {number - 1} rounds: {reason}")
 
     def _hopeless(self, number: int) -> str:
@@ -261,7 +241,7 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
             )
         if number > plan.rounds + plan.spare_rounds:
             return (
-                f"{self._committed} of {plan.rounds} rounds reached the quorum of "
+                f"{self._course.committed} of {plan.rounds} rounds reached the quorum of "
                 f"{plan.quorum} sites and all {plan.spare_rounds} spare rounds are used up"
             )
         return ""

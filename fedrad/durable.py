@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,12 @@ def write_manifest(folder: Path, names: Iterable[str]) -> None:
     write_json(folder / MANIFEST, {name: file_digest(folder / name) for name in sorted(names)})
 
 
-def verify_manifest(folder: Path) -> tuple[str, ...]:
-    """Check every file that the folder's manifest names; return the names.
+def verify_manifest(folder: Path, only: Collection[str] | None = None) -> tuple[str, ...]:
+    """Check the files that the folder's manifest names; return all the names.
+
+    Args:
+        folder: Where the manifest is.
+        only: Check no others than these, as far as the manifest has them; absent: check all.
 
     Raises:
         DamagedStateError: The manifest or a file is missing or differs.
@@ -83,8 +87,8 @@ def verify_manifest(folder: Path) -> tuple[str, ...]:
         wanted = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise DamagedStateError(f"{folder / MANIFEST} is missing or unreadable") from None
-    for name, digest in wanted.items():
+    for name in wanted if only is None else wanted.keys() & only:
         path = folder / name
-        if not path.is_file() or file_digest(path) != digest:
+        if not path.is_file() or file_digest(path) != wanted[name]:
             raise DamagedStateError(f"{path} is missing or differs from its manifest")
     return tuple(wanted)

@@ -18,6 +18,7 @@ from fedrad.parameters import Parameters
 from fedrad.task import ServerStrategy
 
 _FIRST, _SECOND = "m:", "v:"
+_NOTHING: Parameters = {}
 _PIECE = 1 << 16  # values
 _Floats = npt.NDArray[Any]
 
@@ -36,13 +37,17 @@ class ServerOptimiser(Protocol):
         """Return what a checkpoint holds beside the model; empty if nothing."""
 
 
-def server_optimiser(strategy: ServerStrategy) -> ServerOptimiser:
+def server_optimiser(strategy: ServerStrategy, moments: Parameters = _NOTHING) -> ServerOptimiser:
     """Return the optimiser that the task names.
 
     FedProx differs from FedAvg at the sites only: its proximal term is theirs to add.
+
+    Args:
+        strategy: The task's.
+        moments: What a checkpoint kept of ``moments()``; empty at the start of a run.
     """
     if strategy.name == "fedadam":
-        return FedAdam(strategy)
+        return FedAdam(strategy, moments)
     return FedAvg(strategy.rate)
 
 
@@ -85,10 +90,10 @@ class FedAdam:
         [1] Reddi et al., Adaptive Federated Optimization, ICLR 2021, algorithm 2.
     """
 
-    def __init__(self, strategy: ServerStrategy) -> None:
+    def __init__(self, strategy: ServerStrategy, moments: Parameters = _NOTHING) -> None:
         self._settings = strategy
-        self._first: Parameters = {}
-        self._second: Parameters = {}
+        self._first = _named(_FIRST, moments)
+        self._second = _named(_SECOND, moments)
 
     def step(self, model: Parameters, mean_update: Parameters) -> Parameters:
         """Return the next model and remember the moments."""
@@ -121,6 +126,12 @@ class FedAdam:
         np.divide(first, delta, out=delta)
         delta *= use.rate
         delta += old
+
+
+def _named(start: str, moments: Parameters) -> Parameters:
+    """Return one kind of moments under the parameters' own names, in arrays of their own."""
+    own = {name: tensor for name, tensor in moments.items() if name.startswith(start)}
+    return {name.removeprefix(start): np.array(tensor) for name, tensor in own.items()}
 
 
 def _writable(update: Parameters) -> Parameters:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from aggregator import checkpoints
+from fedrad import durable
 from fedrad.errors import DamagedStateError
 from fedrad.parameters import digest
 
@@ -32,14 +33,30 @@ def test_a_round_comes_back_as_it_was_written(run: Path) -> None:
     assert list(moments) == ["m:z"]
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "state.json", "replies/north.safetensors"])
-def test_one_changed_byte_anywhere_is_seen(run: Path, name: str) -> None:
-    path = checkpoints.round_folder(run, 3) / name
+def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DamagedStateError, match=path.name):
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimiser.safetensors", "state.json"])
+def test_one_changed_byte_anywhere_is_seen(run: Path, name: str) -> None:
+    flip(checkpoints.round_folder(run, 3) / name)
+    with pytest.raises(DamagedStateError, match=name):
         checkpoints.read_round(run, 3)
+
+
+def test_a_damaged_update_is_seen_and_leaves_its_rounds_model_readable(run: Path) -> None:
+    flip(checkpoints.reply_path(run, 3, "north"))
+    assert digest(checkpoints.read_round(run, 3)[1]) == digest(MODEL)
+    with pytest.raises(DamagedStateError, match="north"):
+        durable.verify_manifest(checkpoints.round_folder(run, 3))
+
+
+def test_a_round_that_is_set_aside_does_not_count(run: Path) -> None:
+    checkpoints.set_aside(run, 3)
+    checkpoints.set_aside(run, 3)
+    assert checkpoints.latest_round(run) is None
 
 
 def test_a_round_without_its_manifest_does_not_count(run: Path) -> None:

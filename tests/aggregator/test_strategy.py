@@ -264,7 +264,7 @@ def test_too_few_sites_to_start_with_are_named(tmp_path: Path) -> None:
 def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path: Path) -> None:
     run(tiny_setup(tmp_path))
     before = digest(read_round(tmp_path, 3)[1])
-    with pytest.raises(RunError, match="already holds a run; choose another folder"):
+    with pytest.raises(RunError, match="already holds a finished run; choose another folder"):
         run(tiny_setup(tmp_path), Fault("west", "declined"))
     assert digest(read_round(tmp_path, 3)[1]) == before
     assert table(tiny_setup(tmp_path), "runs")["status"].tolist() == ["done"]

@@ -1,0 +1,120 @@
+"""The model on its way through the rounds: fold, keep, restore.
+
+What a round makes of the model is fixed by the updates it accepted and by nothing else: the
+same files give the same bits, today or after a restart. When to fold, and whom to ask, is
+the strategy's business; how updates are averaged is that of ``aggregation``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aggregator import checkpoints
+from aggregator.aggregation.averaging import RunningAverage
+from aggregator.aggregation.mean import weighted_mean
+from aggregator.aggregation.optimisers import server_optimiser
+from aggregator.setup import RunSetup
+from fedrad import parameters as tensors
+from fedrad.errors import DamagedStateError
+from fedrad.parameters import Parameters
+
+
+class Course:
+    """The model, what its server optimiser remembers, and how many rounds changed it."""
+
+    def __init__(self, setup: RunSetup) -> None:
+        """Stand before round 1, with the model that ``setup`` starts from."""
+        self._setup = setup
+        self.committed = 0  # rounds that changed the model
+        self.changed = 0  # the last round that did
+        self._begin(setup.initial, {}, {})
+
+    @property
+    def digest(self) -> str:
+        """The digest of the model that the next round trains on."""
+        return self._digest
+
+    @property
+    def model(self) -> Parameters:
+        """The model that the next round trains on, frozen parameters included."""
+        return self._model
+
+    @property
+    def moving(self) -> Parameters:
+        """The parameters that updates change."""
+        still = self._setup.frozen
+        return {name: tensor for name, tensor in self._model.items() if name not in still}
+
+    @property
+    def released(self) -> Parameters:
+        """The model that is measured: the average where the task wants one, else the last."""
+        return self._model if self._average is None else self._model | self._average.model
+
+    @property
+    def released_digest(self) -> str:
+        """The digest of the model that is measured."""
+        return self._digest if self._average is None else tensors.digest(self.released)
+
+    def fold(self, number: int, accepted: Mapping[str, str]) -> dict[str, float]:
+        """Make the next model of the updates that lie on disk; nothing is written.
+
+        Args:
+            number: The round.
+            accepted: Site to the digest of its update.
+
+        Returns:
+            Each site's share; they sum to 1.
+
+        Raises:
+            DamagedStateError: An update cannot be read; the model is as it was.
+        """
+        setup = self._setup
+        weights = setup.contract.weights(sorted(accepted), setup.task.federation.weight_cap)
+        files = {site: checkpoints.reply_path(setup.folder, number, site) for site in accepted}
+        mean = weighted_mean(files, weights)
+        self._take(self._model | self._optimiser.step(self.moving, mean))
+        if self._average is not None:
+            self._average.take(self.moving)
+        self.committed, self.changed = self.committed + 1, number
+        return weights
+
+    def write(self, number: int, accepted: Mapping[str, str]) -> None:
+        """Write the checkpoint of a round; number 0 is the model before round 1."""
+        state = checkpoints.RoundState(
+            round=number,
+            committed=self.committed,
+            model_digest=self._digest,
+            accepted=dict(accepted),
+        )
+        moments = self._optimiser.moments()
+        average = {} if self._average is None or not self.committed else self.released
+        checkpoints.write_round(
+            self._setup.folder, state, self._model, moments=moments, average=average
+        )
+
+    def restore(self, number: int) -> None:
+        """Stand where the checkpoint of round ``number`` was written.
+
+        Raises:
+            DamagedStateError: A file is missing, differs from the manifest, or is not what
+                its state says; nothing was changed.
+        """
+        folder = self._setup.folder
+        state, model, moments = checkpoints.read_round(folder, number)
+        average = checkpoints.read_average(folder, number)
+        if state.round != number or tensors.digest(model) != state.model_digest:
+            raise DamagedStateError(f"the checkpoint of round {number} is another round's")
+        self.committed, self.changed = state.committed, number
+        self._begin(model, moments, average)
+
+    def _begin(self, model: Parameters, moments: Parameters, average: Parameters) -> None:
+        plan = self._setup.task.federation
+        self._optimiser = server_optimiser(plan.strategy, moments)
+        self._average = None
+        if plan.average is not None:
+            moving = {name: average[name] for name in average if name not in self._setup.frozen}
+            self._average = RunningAverage(plan.average, taken=self.committed, average=moving)
+        self._take(model)
+
+    def _take(self, model: Parameters) -> None:
+        self._model, self._digest = model, tensors.digest(model)
