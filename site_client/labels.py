@@ -7,7 +7,7 @@ to ``label_table``; truth drawn on images belongs to ``masks``.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -114,12 +114,16 @@ def _values(vote: Vote) -> tuple[str, str, str, str, int]:
 
 
 def _by_rule(votes: pd.DataFrame, rule: str) -> dict[str, int]:
+    exams: dict[str, dict[tuple[str, str], list[int]]] = defaultdict(lambda: defaultdict(list))
+    columns = ["patient", "key", "side", "value"]
+    for patient, key, side, value in _last_word(votes)[columns].itertuples(index=False):
+        exams[patient][key, side].append(value)
     classes: dict[str, int] = {}
-    for patient, mine in _last_word(votes).groupby("patient", sort=True):
-        exams = [_settled(list(one["value"]), rule) for _, one in mine.groupby(["key", "side"])]
-        found = None if None in exams else _settled([e for e in exams if e is not None], rule)
+    for patient, mine in sorted(exams.items()):
+        values = [_settled(one, rule) for one in mine.values()]
+        found = None if None in values else _settled([v for v in values if v is not None], rule)
         if found is not None:
-            classes[str(patient)] = found
+            classes[patient] = found
     return classes
 
 

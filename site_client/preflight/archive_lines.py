@@ -29,12 +29,15 @@ class Group:
 
 def archive_lines(place: Place, stock: Stock, twins: Sequence[Twins]) -> Iterator[Line]:
     """Yield what there is to say, as far as the stock goes."""
-    if stock.catalogue.empty:
+    if stock.catalogue is None:
         return
-    files, path = len(stock.catalogue), place.settings.archive.path
-    yield ok("archive", f"{files} files in {path}")
+    found = f"{len(stock.catalogue)} files in {place.settings.archive.path}"
+    if stock.catalogue.empty:
+        yield no("archive", found, do="put images there, or correct [archive] in site.toml")
+        return
+    yield ok("archive", found)
     yield _set_aside(stock.catalogue)
-    yield _admitted(stock)
+    yield _admitted(stock.catalogue, stock.images)
     if not stock.images.empty:
         makes, devices = stock.images["maker"].nunique(), _devices(stock.images)
         yield ok("scanners", f"makes: {makes}; machines with a serial number: {devices}")
@@ -70,10 +73,10 @@ def _set_aside(catalogue: pd.DataFrame) -> Line:
     return ok("set aside", found)
 
 
-def _admitted(stock: Stock) -> Line:
-    usable = int((stock.catalogue["reason"] == "").sum())
-    found = f"{len(stock.images)} of {usable} usable files suit the task"
-    if stock.images.empty:
+def _admitted(catalogue: pd.DataFrame, images: pd.DataFrame) -> Line:
+    usable = int((catalogue["reason"] == "").sum())
+    found = f"{len(images)} of {usable} usable files suit the task"
+    if images.empty:
         return no("images", found, do="see the reasons below, and compare with the task's [data]")
     return ok("images", found)
 

@@ -40,6 +40,7 @@ class Check:
     approved: bool
     lines: tuple[Line, ...]
     patients: dict[str, dict[Split, int]]  # class -> split -> patients; "all" is everybody
+    prepared: bool  # whether pixels were read, so that numbers of patients are final
     set_aside: tuple[SetAside, ...]
     scanners: tuple[Group, ...]
     views: tuple[Group, ...]
@@ -103,7 +104,8 @@ def _answer(place: Place, stock: Stock, twins: tuple[Twins, ...], lines: tuple[L
         approved=hash_ in place.settings.approval.studies,
         lines=lines,
         patients=by_class(place.task, stock),
-        set_aside=() if stock.catalogue.empty else set_aside(place.home, place.task.task.name),
+        prepared=stock.prepared,
+        set_aside=() if stock.catalogue is None else set_aside(place.home, place.task.task.name),
         scanners=groups(stock.images, "maker"),
         views=groups(stock.images, "view"),
         twins=twins,

@@ -91,11 +91,11 @@ def _clock(place: Place, stock: Stock, began: Moment, now: Moment) -> Line:
     return ok("clock", f"{found}; nothing here is of the future")
 
 
-def _times(place: Place, catalogue: pd.DataFrame) -> Iterator[tuple[str, datetime]]:
+def _times(place: Place, catalogue: pd.DataFrame | None) -> Iterator[tuple[str, datetime]]:
     """Yield the latest time of what this site wrote and of what it reads."""
     notes = [str(note["time"]) for note in audit.read(place.home)]
     if notes:
         yield "the last note of audit.jsonl", datetime.fromisoformat(max(notes))
-    if not catalogue.empty:
+    if catalogue is not None and not catalogue.empty:
         seconds = int(catalogue["mtime_ns"].max()) // 10**9
         yield "the newest file of the archive", datetime.fromtimestamp(seconds, UTC)

@@ -47,7 +47,6 @@ def _overview(looked: Looked, now: datetime) -> str:
             answer=answer(found),
             lines=sorted(found.lines, key=_gravity),
             splits=[split for split in SPLITS if looked.stock.patients(split) is not None],
-            prepared=bool(looked.stock.datasets),
             most=_MOST_ROWS,
             time=f"{now:%Y-%m-%d %H:%M} UTC",
         )

@@ -22,7 +22,7 @@ _SCORED: Split = "audit"
 
 def patient_lines(place: Place, stock: Stock) -> Iterator[Line]:
     """Yield what there is to say of patients, as far as the stock goes."""
-    if stock.catalogue.empty:
+    if stock.catalogue is None or stock.catalogue.empty:
         return
     yield _nobodys(place, stock.catalogue)
     yield from _lists(place, stock.catalogue)

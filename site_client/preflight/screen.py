@@ -74,6 +74,8 @@ def _patients(found: Check) -> Iterator[str]:
     yield f"  {'patients':<{max(name, 10)}}" + "".join(f"{split:>8}" for split in splits)
     for label, counts in found.patients.items():
         yield f"  {label:<{max(name, 10)}}" + "".join(f"{counts[s]:>8}" for s in splits)
+    if not found.prepared:
+        yield "  pixels were not read yet, so there may be fewer"
     yield ""
 
 

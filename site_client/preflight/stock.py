@@ -8,6 +8,7 @@ stays. A sealed cohort is taken as it was sealed.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +23,13 @@ from site_client.cohort import Cohort, assemble
 from site_client.dataset import PatientDataset, load_split
 from site_client.deidentify.pseudonyms import pseudonyms
 from site_client.gate import admit
+from site_client.identities import count_unusable
 from site_client.patients import SPLITS, Split
 from site_client.preflight.lines import NO, Line, no
 from site_client.preflight.room import Room, read_room, room_line
 from site_client.settings import SiteSettings
+
+_MOUNT = "is it mounted, and may this program's user read it?"
 
 Say = Callable[[str], None]
 
@@ -43,12 +47,17 @@ class Place:
 class Stock:
     """What was found; what comes after the stage that failed is empty."""
 
-    catalogue: pd.DataFrame = field(default_factory=pd.DataFrame)
+    catalogue: pd.DataFrame | None = None
     images: pd.DataFrame = field(default_factory=pd.DataFrame)  # admitted catalogue rows
     cohorts: dict[Split, Cohort] = field(default_factory=dict)  # before pixels were read
     room: Room | None = None
     datasets: dict[Split, PatientDataset] = field(default_factory=dict)
     stopped: Line | None = None  # why there is no more
+
+    @property
+    def prepared(self) -> bool:
+        """Whether pixels were read, so that numbers of patients are final."""
+        return bool(self.datasets)
 
     def patients(self, split: Split) -> int | None:
         """Return how many patients a split has, as exactly as is known."""
@@ -80,10 +89,10 @@ def take_stock(place: Place, say: Say) -> Stock:
 def _stages(place: Place, stock: Stock, say: Say) -> Iterator[Stock]:
     say("listing the archive")
     table = update_catalogue(place.home)
-    if table.empty:
-        raise DataError(f"the archive {place.settings.archive.path} holds no file")
     admitted = admit(table, place.task)
     yield (stock := dataclasses.replace(stock, catalogue=table, images=admitted.images))
+    if admitted.images.empty:
+        return
     names = pseudonyms(site_home.split_key(place.home))
     cohorts = {
         split: assemble(admitted, place.task, split=split, settings=place.settings, names=names)
@@ -91,6 +100,9 @@ def _stages(place: Place, stock: Stock, say: Say) -> Iterator[Stock]:
     }
     room = read_room(place.home, place.task, cohorts)
     yield (stock := dataclasses.replace(stock, cohorts=cohorts, room=room))
+    private, most = place.task.privacy.enabled, place.settings.patients.max_studies
+    if private and count_unusable(table, most).too_many:
+        return  # a round would refuse; the line on patient IDs says so
     if room_line(room, place.settings).verdict == "no":
         return
     say(f"preparing the images of {sum(len(one.units) for one in cohorts.values())} patients")
@@ -100,16 +112,14 @@ def _stages(place: Place, stock: Stock, say: Say) -> Iterator[Stock]:
 
 
 def _line(place: Place, error: FedradError) -> Line:
-    about = "labels" if isinstance(error, LabelError) else "archive"
+    if isinstance(error, LabelError):
+        return no("labels", str(error), do="")  # the sentence ends with the way out
     if isinstance(error, PrivacyError):
-        about = "patients"
-    code = NO if isinstance(error, NotReadyError) else error.exit_code
-    return no(about, str(error), do=_way_out(place, error), code=code)
-
-
-def _way_out(place: Place, error: FedradError) -> str:
-    if isinstance(error, LabelError | PrivacyError):
-        return ""  # the sentence ends with it
-    if place.settings.archive.kind != "folder":
-        return "fedrad-site fetch brings the images that [archive.query] asks for"
-    return "correct [archive] path, or see the reasons in fedrad-site quarantine"
+        code = NO if isinstance(error, NotReadyError) else error.exit_code
+        return no("patients", str(error), do="", code=code)
+    if os.access(place.settings.archive.path, os.R_OK | os.X_OK):
+        do = "correct the file that [patients] in site.toml names"
+        return no("lists", str(error), do=do, code=error.exit_code)
+    folder = place.settings.archive.kind == "folder"
+    do = _MOUNT if folder else "fedrad-site fetch brings what [archive.query] asks for"
+    return no("archive", str(error), do=do, code=error.exit_code)
