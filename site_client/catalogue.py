@@ -23,7 +23,7 @@ from site_client.limits import Reading
 from site_client.patient_lists import known_patients, read_lists
 from site_client.patients import Register, read_register
 from site_client.rows import COLUMNS
-from site_client.scan import Scan
+from site_client.scan import Scan, copy_reasons
 from site_client.settings import PatientLists, read_site
 
 FILE = "catalogue.parquet"
@@ -50,7 +50,7 @@ def update_catalogue(home: Path) -> pd.DataFrame:
     register = read_register(settings.patients, site_home.split_key(home))
     scan = Scan(settings.archive.path, settings.reading, register)
     before = _kept_rows(home)
-    table = scan.update(before, save=lambda rows: write_catalogue(home, rows))
+    table = scan.compared(scan.update(before, save=lambda rows: write_catalogue(home, rows)))
     if not table.equals(before):
         write_catalogue(home, table)
     table = table.assign(**_reasons(table, settings.patients, register))
@@ -68,7 +68,8 @@ def look_at(folder: Path) -> pd.DataFrame:
     """
     lists = PatientLists()
     register = read_register(lists, secrets.token_bytes(site_home.KEY_BYTES))
-    table = Scan(folder, Reading(), register).update(_no_rows(), save=lambda _: None)
+    scan = Scan(folder, Reading(), register)
+    table = scan.compared(scan.update(_no_rows(), save=lambda _: None))
     return table.assign(**_reasons(table, lists, register))
 
 
@@ -122,7 +123,5 @@ def _reasons(
     reason = table["fault"].astype(object)
     reason = reason.mask((reason == "") & (said != ""), UNUSABLE)
     reason = reason.mask(reason == "", listed)
-    copies = table.loc[table["fault"] == "", ["patient", "instance"]].duplicated()
-    again = copies.reindex(table.index, fill_value=False)
-    reason = reason.mask((reason == "") & again, "duplicate-instance")
+    reason = reason.mask(reason == "", copy_reasons(table))
     return {"reason": reason, "detail": said.where(reason == UNUSABLE, "")}

@@ -193,12 +193,12 @@ def _file(clean: Dataset) -> bytes:
 
 
 def _write_new(path: Path, content: bytes, *, mine: bool) -> None:
-    if path.exists():
-        # Left by a call that died before it was noted: the same file has the same bytes.
-        if not mine or path.read_bytes() != content:
-            raise UnusableFileError("duplicate-instance")
-        return
-    durable.write_bytes(path, content)
+    if not path.exists():
+        durable.write_bytes(path, content)
+    elif path.read_bytes() != content:
+        raise UnusableFileError("instance-conflict")
+    elif not mine:  # else left by a call that died before it was noted
+        raise UnusableFileError("duplicate-instance")
 
 
 def _write_report(target: Path, outcomes: list[Outcome], register: Register) -> None:

@@ -60,7 +60,11 @@ REASONS: dict[str, Reason] = {
     "not-finite": Reason("the image holds values that are no numbers", _AGAIN),
     "instance-uid-missing": Reason("the file has no SOPInstanceUID", _AGAIN),
     "duplicate-instance": Reason(
-        "the same image of the same patient is in another file", "Nothing: the other file is used."
+        "another file of the same patient is the same, byte by byte", "Nothing: that one is used."
+    ),
+    "instance-conflict": Reason(
+        "several files say that they are one image of one patient, and differ",
+        "Keep the right one in the archive and move the others out.",
     ),
     "patient-id-unusable": Reason(
         "nobody can say whose image it is: no PatientID, a placeholder, or one for two people",

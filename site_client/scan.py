@@ -18,7 +18,7 @@ from site_client.archive.facts import Facts
 from site_client.archive.faults import UnusableFileError
 from site_client.archive.folder import ArchiveFile, Listing, list_archive
 from site_client.archive.readers import Readers
-from site_client.archive.scan import iter_facts
+from site_client.archive.scan import iter_digests, iter_facts
 from site_client.limits import Reading
 from site_client.patients import Register, register_version
 from site_client.rows import COLUMNS, KEYWORDS, Row, as_row
@@ -27,6 +27,7 @@ _VERSION = "4"  # raise when a row's meaning changes: every file is then read ag
 _SAVE_EVERY = 50_000  # files
 _PASSING = ("changing", "not-readable")  # faults that may be gone at the next look
 _PLACE = ["file", "bytes", "mtime_ns"]
+_INSTANCE = ["patient", "instance"]  # never across patients: one must not push out another's
 
 
 class Scan:
@@ -66,6 +67,24 @@ class Scan:
             raise
         return _sorted(kept, rows + self._refused(listing))
 
+    def compared(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows with a digest for each file that shares its instance with another.
+
+        Args:
+            table: Rows as ``update`` returns them; digests that are known are not taken again.
+
+        Raises:
+            RunError: No process can be started to read files in.
+        """
+        wanted = table[_shared(table) & (table["digest"] == "")]
+        if wanted.empty:
+            return table
+        files = [ArchiveFile(*place) for place in wanted[_PLACE].itertuples(index=False)]
+        with Readers(self._limits) as readers:
+            found = {file.file: one for file, one in iter_digests(readers, self._folder, files)}
+        fresh = wanted["file"].map(found)
+        return table.assign(digest=table["digest"].mask(fresh.reindex(table.index).notna(), fresh))
+
     def _sort_out(
         self, before: pd.DataFrame, files: Sequence[ArchiveFile]
     ) -> tuple[pd.DataFrame, list[ArchiveFile]]:
@@ -87,6 +106,32 @@ class Scan:
 
     def _refused(self, listing: Listing) -> list[Row]:
         return [Row(name, 0, 0, self._version, fault=reason) for name, reason in listing.refused]
+
+
+def copy_reasons(table: pd.DataFrame) -> pd.Series[str]:
+    """Say of each row whether another file of the same patient holds the same instance.
+
+    Args:
+        table: Rows of ``Scan.compared``.
+
+    Returns:
+        ``duplicate-instance`` for a file that says what an earlier one says, byte by byte;
+        ``instance-conflict`` for every file of an instance whose files differ; else empty.
+    """
+    shared = _shared(table)
+    of_one = table[shared].groupby(_INSTANCE, sort=False)["digest"]
+    differ = ((of_one.transform("nunique") > 1) | (table.loc[shared, "digest"] == "")).astype(bool)
+    later = table[shared].duplicated(_INSTANCE)
+    reason = pd.Series("", index=table.index, dtype=object)
+    reason[later[later].index] = "duplicate-instance"
+    reason[differ[differ].index] = "instance-conflict"
+    return reason
+
+
+def _shared(table: pd.DataFrame) -> pd.Series[bool]:
+    """Tell which usable rows share patient and instance with another."""
+    usable = table.loc[table["fault"] == "", _INSTANCE]
+    return usable.duplicated(keep=False).reindex(table.index, fill_value=False).astype(bool)
 
 
 def _sorted(kept: pd.DataFrame, rows: Iterable[Row]) -> pd.DataFrame:

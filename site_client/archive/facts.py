@@ -9,6 +9,7 @@ listed.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import os
 from collections.abc import Iterator
@@ -119,6 +120,19 @@ def read_chunk(
         For each file ``[values, references, fault]`` or ``[reason, detail]``, and no array.
     """
     return [_told(Path(folder, name), keywords, listed) for name, *listed in files], []
+
+
+def digest_chunk(folder: str, files: list[tuple[str, int, int]]) -> tuple[list[str], list[Any]]:
+    """Return the SHA-256 of each file of ``read_chunk``; empty where it cannot be had."""
+    return [_digest(Path(folder, name), (size, time)) for name, size, time in files], []
+
+
+def _digest(path: Path, listed: tuple[int, int]) -> str:
+    try:
+        with foreign_bytes("unreadable"), open_ordinary(path, listed) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    except UnusableFileError:
+        return ""
 
 
 def _told(path: Path, keywords: list[str], listed: list[int]) -> list[Any]:

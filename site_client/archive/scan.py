@@ -17,6 +17,7 @@ from site_client.archive.readers import Answer, Outcome, Readers, Request
 
 CHUNK = 128
 _READ = "site_client.archive.facts:read_chunk"
+_DIGEST = "site_client.archive.facts:digest_chunk"
 
 Told = tuple[ArchiveFile, Facts | UnusableFileError]
 
@@ -42,9 +43,25 @@ def iter_facts(
         yield suspects[number], _single(outcome)
 
 
-def _request(folder: Path, files: Sequence[ArchiveFile], keywords: Sequence[str]) -> Request:
+def iter_digests(
+    readers: Readers, folder: Path, files: Sequence[ArchiveFile]
+) -> Iterator[tuple[ArchiveFile, str]]:
+    """Yield the SHA-256 of each file, as they get done; empty where it cannot be had."""
+    chunks = [files[at : at + CHUNK] for at in range(0, len(files), CHUNK)]
+    asked = (Request(_DIGEST, _places(folder, chunk), files=len(chunk)) for chunk in chunks)
+    for number, outcome in readers.as_done(asked):
+        chunk = chunks[number]
+        found = outcome.result if isinstance(outcome, Answer) else [""] * len(chunk)
+        yield from zip(chunk, map(str, found), strict=True)
+
+
+def _places(folder: Path, files: Sequence[ArchiveFile]) -> dict[str, Any]:
     listed = [(found.file, found.bytes, found.mtime_ns) for found in files]
-    arguments = {"folder": str(folder), "files": listed, "keywords": list(keywords)}
+    return {"folder": str(folder), "files": listed}
+
+
+def _request(folder: Path, files: Sequence[ArchiveFile], keywords: Sequence[str]) -> Request:
+    arguments = _places(folder, files) | {"keywords": list(keywords)}
     return Request(_READ, arguments, files=len(files))
 
 

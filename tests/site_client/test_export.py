@@ -139,7 +139,7 @@ def test_a_file_that_is_there_is_never_overwritten(site: Any) -> None:
     (copy,) = copies(site)
     copy.write_bytes(b"somebody else's")
     record.unlink()
-    assert exported(site).refused == {"duplicate-instance": 1}
+    assert exported(site).refused == {"instance-conflict": 1}
     assert copy.read_bytes() == b"somebody else's"
 
 
