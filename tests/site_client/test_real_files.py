@@ -41,9 +41,13 @@ def pydicom_pixels(path: Path) -> NDArray[Any] | None:
 
 
 def admitted(table: pd.DataFrame, make_task: Any) -> list[str]:
-    """Return the files that a contract admits which asks for nothing but grey single images."""
+    """Return the files that a contract admits which asks for nothing but grey single images.
+
+    Whose they are and whether several hold one image does not count here.
+    """
     found: list[str] = []
-    for modality, rows in table[table["reason"] == ""].groupby("modality"):
+    usable = table[table["fault"] == ""].assign(reason="")
+    for modality, rows in usable.groupby("modality"):
         classes = sorted(set(rows["sop_class"]))
         data = {"modality": modality, "sop_classes": classes, "min_rows": 1, "min_columns": 1}
         found += list(admit(table, make_task(data=data)).images["file"])
@@ -73,7 +77,7 @@ def test_every_admitted_file_has_the_pixels_that_pydicom_decodes(
     dicom_files: Path, table: pd.DataFrame, make_task: Any
 ) -> None:
     wanted = admitted(table, make_task)
-    assert len(wanted) >= 60
+    assert len(wanted) >= 80
     for file, outcome in read_all(dicom_files, wanted):
         theirs = pydicom_pixels(dicom_files / file)
         assert isinstance(outcome, Answer), file
