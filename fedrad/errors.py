@@ -22,6 +22,7 @@ The tree::
     ├── EnrolmentError         a request, invitation or approval that cannot be accepted
     ├── ProtocolError          a message that cannot be accepted
     ├── RunError               a run that cannot start or go on
+    ├── UnreachableError       another program that does not answer
     └── DamagedStateError      files of fedrad's own that do not verify
 
 Values go into ``args`` and the text into ``__str__``: an error survives pickling between
@@ -160,6 +161,12 @@ class ProtocolError(FedradError):
 
 class RunError(FedradError):
     """A run that cannot start or go on."""
+
+
+class UnreachableError(FedradError):
+    """Another program, here or elsewhere, that does not answer."""
+
+    exit_code = 3
 
 
 class DamagedStateError(FedradError):

@@ -52,7 +52,7 @@ from site_client.patients import Split
 from site_client.settings import FILE, SiteSettings, read_site
 from site_client.study import Duty, accept
 from site_client.training.local_parameters import only_accounted
-from site_client.training.loop import StepPlan, train_round
+from site_client.training.loop import StepPlan, no_pause, train_round
 from site_client.training.readiness import refuse_untrainable
 from site_client.training.source import PatientSource, kept_features
 from site_client.withdrawal import apply_lists, evict
@@ -98,6 +98,7 @@ class SiteRuntime:
 
     home: Path
     simulation_seed: int | None = None
+    pause: Callable[[], None] = no_pause  # between two steps; waits while the site is closed
 
     @property
     def simulated(self) -> bool:
@@ -284,6 +285,7 @@ class Site:
             batches=self._chance(duty, "batches"),
             noise=self._noise(duty, "step noise") if private else None,
             proximal=duty.task.federation.strategy.proximal,
+            pause=self._runtime.pause,
         )
 
     def _chance(self, duty: Duty, purpose: str) -> np.random.Generator:

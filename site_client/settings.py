@@ -19,9 +19,12 @@ from fedrad.settings import read_settings, refuse_problems
 from site_client.archive_settings import Archive, inside
 from site_client.coordinator_settings import Coordinator
 from site_client.export_settings import Deidentify
+from site_client.hours import hours_problems
 from site_client.limits import Reading
+from site_client.proxy_settings import Proxy
 
 FILE = "site.toml"
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LATER = "not enforced by this version: leave it out"
 
@@ -31,7 +34,7 @@ class Identity:
     """``[site]``: the site's name in the study."""
 
     name: str
-    hours: str = ""  # opening hours; not yet
+    hours: str = ""  # when it works, local time; empty: always (site_client.hours)
 
     def __post_init__(self) -> None:
         refuse_problems("site", self)
@@ -40,8 +43,7 @@ class Identity:
         """Yield one line for each value that cannot be used."""
         if not self.name or not self.name.replace("_", "").replace("-", "").isalnum():
             yield f"name must be letters, digits, - and _, got {self.name!r}"
-        if self.hours:
-            yield f"hours is {_LATER}"
+        yield from hours_problems(self.hours)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,23 +127,25 @@ class Approval:
 class Resources:
     """``[resources]``: what a round may use of the machine."""
 
-    memory_gib: float = 4.0
+    memory_gib: float = 4.0  # of the process that works on patients
     threads: int = 1  # of the network's arithmetic
-    device: str = "cpu"  # no other yet
+    device: str = "cpu"  # or cuda, cuda:N; one that is missing is an error
     disk_gib: float = 20.0  # not yet
-    keep_warm: bool = False  # not yet
+    keep_warm: bool = True  # that process stays between tasks
+    task_hours: float = 12.0  # the longest that one task may take, closed hours not counted
 
     def __post_init__(self) -> None:
         refuse_problems("resources", self)
 
     def problems(self) -> Iterator[str]:
         """Yield one line for each value that cannot be used."""
-        for name in ("memory_gib", "threads", "disk_gib"):
+        for name in ("memory_gib", "threads", "disk_gib", "task_hours"):
             if not getattr(self, name) > 0:
                 yield f"{name} must be greater than 0, got {getattr(self, name)}"
-        for name, default in (("device", "cpu"), ("disk_gib", 20.0), ("keep_warm", False)):
-            if getattr(self, name) != default:
-                yield f"{name} is {_LATER}"
+        if not _DEVICE.fullmatch(self.device):
+            yield f"device must be 'cpu', 'cuda' or 'cuda:N', got {self.device!r}"
+        if self.disk_gib != 20.0:
+            yield f"disk_gib is {_LATER}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +184,7 @@ class SiteSettings:
     deidentify: Deidentify = field(default_factory=Deidentify)
     splits: Shares = Shares()
     coordinator: Coordinator | None = None  # absent: this site has joined nobody
+    proxy: Proxy | None = None  # absent: the way out is direct
 
 
 def read_site(home: Path) -> SiteSettings:
@@ -204,8 +209,15 @@ def read_site(home: Path) -> SiteSettings:
             include=_inside(home, settings.patients.include),
             exclude=_inside(home, settings.patients.exclude),
         ),
+        proxy=_proxy(home, settings.proxy),
     )
 
 
 def _inside(home: Path, path: Path | None) -> Path | None:
     return home / path if path is not None and path != Path() else None
+
+
+def _proxy(home: Path, proxy: Proxy | None) -> Proxy | None:
+    if proxy is None:
+        return None
+    return dataclasses.replace(proxy, password_file=_inside(home, proxy.password_file))

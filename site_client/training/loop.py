@@ -46,6 +46,10 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Augment = Callable[[Array, Array | None, np.random.Generator], tuple[Array, Array | None]]
 
 
+def no_pause() -> None:
+    """Go on with the next step at once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPlan:
     """Every number of a round's local steps, and where its chance comes from."""
@@ -59,6 +63,7 @@ class StepPlan:
     noise: np.random.Generator | None = None  # needed where sigma > 0
     rate: float | None = None  # instead of the task's learning rate
     proximal: float = 0.0  # mu of FedProx
+    pause: Callable[[], None] = no_pause  # called before every step but the first
 
     def __post_init__(self) -> None:
         refuse_problems("plan", self)
@@ -121,7 +126,9 @@ def train_round(
     anchors = [tensor.detach().clone() for tensor in _trained(part)]
     skipped = 0
     with freed_memory_kept():
-        for _ in range(plan.steps):
+        for step in range(plan.steps):
+            if step:
+                plan.pause()
             records = _draw(patients, plan, augment, task.training.augmentations)
             summed = _summed(part, records, loss, plan, PRECISIONS[task.training.precision])
             _step(part, _gradient(summed, plan), anchors, plan.proximal)

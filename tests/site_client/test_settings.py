@@ -33,10 +33,7 @@ def test_what_a_person_must_decide_has_no_default(
 @pytest.mark.parametrize(
     ("table", "line"),
     [
-        ("resources", 'device = "cuda"'),
         ("resources", "disk_gib = 1.0"),
-        ("resources", "keep_warm = true"),
-        ("site", 'hours = "20:00-06:00"'),
     ],
 )
 def test_a_setting_that_nobody_enforces_is_refused(

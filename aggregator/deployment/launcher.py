@@ -1,0 +1,94 @@
+"""Starts a study's program when Flower's server has a task for it, and nothing else.
+
+Only runs that were started with the codeless bundle are run, and only as a ServerApp: a
+stranger who reached the control path could start others. A program that dies is reported at
+once; Flower would wait a minute for its heartbeat.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from aggregator.deployment.superlink import FOLDER, runtime, secret
+from fedrad.flower.bundle import bundle_digest
+from fedrad.flower.tasks import REFUSED, SERVER_TASK, UNREACHABLE, ClientTask, Offer, TaskSource
+from fedrad.processes import Child, Plan
+from fedrad.protocol.messages import SCHEMA
+
+LOG = "run.log"  # of all studies' programs, one after the other
+_log = logging.getLogger(__name__)
+
+
+class Launcher:
+    """The coordinator's launcher; ``tend`` is called now and then."""
+
+    def __init__(self, home: Path) -> None:
+        self._home, self._runtime = home, runtime(home)
+        self._source = TaskSource(self._runtime, secret(home))
+        self._running: list[tuple[Offer, Child]] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether a study is being run."""
+        return bool(self._running)
+
+    def tend(self) -> None:
+        """Look after programs that run; take a task if there is one."""
+        for offer, child in tuple(self._running):
+            if not child.alive:
+                self._running.remove((offer, child))
+                self._report(offer, child)
+        with suppress(*UNREACHABLE):  # the server is being restarted
+            offer_now = self._source.acquire()
+            if offer_now is not None:
+                self._take(offer_now)
+
+    def end(self) -> None:
+        """End every program; their runs can be taken up again."""
+        for _, child in self._running:
+            child.end()
+        self._running.clear()
+        self._source.close()
+
+    def _take(self, offer: Offer) -> None:
+        wrong = refusal(offer)
+        if wrong:
+            _log.warning("a task was refused", extra={"kind": offer.kind, "why": wrong})
+            self._say(offer, wrong)
+            return
+        given = json.dumps({"home": str(self._home), "token": offer.token}).encode()
+        plan = Plan(
+            name="study",
+            command=(sys.executable, "-m", "aggregator.deployment.study_process"),
+            log=self._home / FOLDER / LOG,
+            given=given,
+        )
+        self._running.append((offer, Child(plan)))
+
+    def _report(self, offer: Offer, child: Child) -> None:
+        status = child.process.returncode
+        child.end()
+        if status:
+            _log.warning("a study's program ended", extra={"status": status})
+            with suppress(*UNREACHABLE):  # it reported its end itself
+                self._say(offer, f"the study's program ended with status {status}")
+
+    def _say(self, offer: Offer, reason: str) -> None:
+        task = ClientTask(self._runtime, offer)
+        try:
+            task.refuse(REFUSED, reason)
+        finally:
+            task.close()
+
+
+def refusal(offer: Offer) -> str:
+    """Return why a task is not run here; empty: it is."""
+    if offer.kind != SERVER_TASK:
+        return f"this coordinator runs no {offer.kind}"
+    if offer.bundle_digest != bundle_digest(SCHEMA):
+        return f"bundle {offer.bundle_digest[:12]} is not the one that this coordinator starts"
+    return ""

@@ -1,0 +1,128 @@
+"""The program of one study's run: ``python -m aggregator.deployment.study_process``.
+
+The launcher gives it the home and the task's token on its standard input, where no other
+process can read them. It runs the installed ServerApp; whatever bundle the run was started
+with is not looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid
+
+from aggregator.app import server_app
+from aggregator.deployment.superlink import runtime
+from aggregator.identify import identify_sites
+from aggregator.registry import read_sites
+from aggregator.release import figures_of
+from aggregator.report import write_report
+from aggregator.run_folder import DATABASE
+from aggregator.setup import RunSetup
+from aggregator.studies import Study, read_study, run_folder
+from fedrad import flower
+from fedrad.clock import SystemClock
+from fedrad.contract import Contract
+from fedrad.errors import RunError
+from fedrad.flower.keys import bytes_of_key
+from fedrad.flower.serving import serve
+from fedrad.parameters import frozen, whole
+from fedrad.starting_weights import starting_model
+
+ENGINE = "deployment"
+_log = logging.getLogger(__name__)
+
+
+class LoggedProgress:
+    """Tells the run's log how far the run is, in lines that a person follows."""
+
+    def round_started(self, round_number: int, *, committed: int, rounds: int) -> None:
+        """Say which round begins."""
+        _log.info("round %d begins; %d of %d are finished", round_number, committed, rounds)
+
+    def waiting_for(self, phase: str, sites: Collection[str]) -> None:
+        """Say who has not answered yet."""
+        if sites:
+            _log.info("%s: waiting for %s", phase, ", ".join(sorted(sites)))
+
+    def round_closed(self, round_number: int, state: str) -> None:
+        """Say how it ended."""
+        _log.info("round %d is %s", round_number, state)
+
+    def evaluation_done(self, round_number: int) -> None:
+        """Say that its model is measured."""
+        _log.info("the model of round %d is evaluated", round_number)
+
+
+def study_of(home: Path, name: str) -> Callable[[Grid, Context], None]:
+    """Return what runs study ``name`` on a grid.
+
+    Raises:
+        SettingsError: There is no such study.
+    """
+    return partial(_run, home, read_study(home, name))
+
+
+def run_setup(home: Path, study: Study) -> RunSetup:
+    """Return the run of a study as the coordinator's home describes it."""
+    model = starting_model(study.task, seed=study.seed, beside=study.folder)
+    return RunSetup(
+        folder=run_folder(home, study.name),
+        task=study.task,
+        contract=study.contract,
+        initial=whole(model),
+        frozen=frozenset(frozen(model)),
+        run=study.name,
+        seed=study.seed,
+        engine=ENGINE,
+        identify=partial(identify_enrolled, home, study.contract, study.task.federation.deadline_s),
+        progress=LoggedProgress(),
+        on_release=figures_of(study.task, seed=study.seed),
+    )
+
+
+def identify_enrolled(
+    home: Path, contract: Contract, deadline_s: float, grid: Grid
+) -> dict[int, str]:
+    """Return node id to site, for nodes whose registered key is their site's own today.
+
+    Raises:
+        RunError: Two nodes have one site's name, or a node has another's key.
+    """
+    sites = read_sites(home)
+    keys = {name: bytes_of_key(site.node_key) for name, site in sites.items() if site.live}
+    found = identify_sites(grid, contract, clock=SystemClock(), deadline_s=deadline_s)
+    registered = {int(node.node_id): bytes(node.public_key) for node in grid.get_nodes()}
+    for node, name in found.items():
+        if registered.get(node) != keys.get(name, b""):
+            raise RunError(f"the node named {name!r} has not that site's key; register it again")
+    return found
+
+
+def _run(home: Path, study: Study, grid: Grid, context: Context) -> None:
+    setup = run_setup(home, study)
+    setup.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        server_app(setup)(grid, context)
+    finally:
+        if (setup.folder / DATABASE).exists():
+            _log.info("report: %s", write_report(setup.folder))
+
+
+def main() -> None:
+    """Run the study of the task that the launcher took."""
+    given = json.loads(sys.stdin.read())
+    home = Path(given["home"])
+    flower.quiet()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    serve(runtime(home), given["token"], partial(study_of, home))
+
+
+if __name__ == "__main__":
+    main()

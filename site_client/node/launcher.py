@@ -1,0 +1,146 @@
+"""What runs at a site: tasks of the one kind, of the one bundle, by the approved software.
+
+Everything else is answered with a refusal that says why; nothing of it is opened. The
+launcher keeps a task's metadata, so that the coordinator hears at once of a runner that
+died, grew too large or took too long, and the next task finds a new one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from fedrad.clock import Clock, SystemClock
+from fedrad.errors import FedradError
+from fedrad.flower.bundle import bundle_digest
+from fedrad.flower.tasks import (
+    CLIENT_TASK,
+    CRASHED,
+    REFUSED,
+    UNREACHABLE,
+    ClientTask,
+    Offer,
+    Runtime,
+    TaskSource,
+)
+from fedrad.protocol.messages import SCHEMA
+from site_client import audit
+from site_client.approvals import refuse_unapproved_software
+from site_client.hours import is_open, parse_hours
+from site_client.node.worker import Worker
+from site_client.settings import read_site
+
+_BEAT_S = 10.0  # Flower gives a task up after 60 s without
+_log = logging.getLogger(__name__)
+
+
+class Launcher:
+    """Takes tasks and looks after the one that is being worked on."""
+
+    def __init__(
+        self, home: Path, runtime: Runtime, secret: bytes, *, clock: Clock | None = None
+    ) -> None:
+        self._home, self._runtime = home, runtime
+        self._source = TaskSource(runtime, secret)
+        self._clock = clock or SystemClock()
+        self.worker = Worker(home, read_site(home).resources)
+        self._task: ClientTask | None = None
+        self._beat_s = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task is being worked on."""
+        return self._task is not None
+
+    def tend(self) -> None:
+        """Look after the task that is worked on; else take one, if the site is open."""
+        if self._task is not None:
+            self._watch(self._task)
+        elif self.open():
+            if read_site(self._home).resources.keep_warm:
+                self._keep_warm()
+            self._take()
+
+    def open(self) -> bool:
+        """Whether the site works now."""
+        hours = parse_hours(read_site(self._home).site.hours)
+        return is_open(hours, datetime.now().astimezone())
+
+    def end(self) -> None:
+        """End the runner; its task is answered as one that crashed."""
+        if self._task is not None:
+            self._replace(self._task, "the site was stopped")
+        self.worker.end()
+        self._source.close()
+
+    def _take(self) -> None:
+        with suppress(*UNREACHABLE):  # the node is being restarted
+            offer = self._source.acquire()
+            if offer is not None:
+                self._begin(ClientTask(self._runtime, offer))
+
+    def _begin(self, task: ClientTask) -> None:
+        packed = task.open()
+        wrong = self._refusal(task.offer)
+        if wrong:
+            _log.warning("a task was refused: %s", wrong)
+            audit.record(self._home, self._clock, "task refused", sentence=wrong)
+            task.refuse(REFUSED, f"the site refuses: {wrong}")
+            task.close()
+            return
+        self._task, self._beat_s = task, time.monotonic()
+        self.worker.give(self._runtime.address, task.offer.token, packed)
+
+    def _refusal(self, offer: Offer) -> str:
+        """Return why a task is not worked on; empty: it is."""
+        if offer.kind != CLIENT_TASK:
+            return f"it runs no {offer.kind}"
+        if offer.bundle_digest != bundle_digest(SCHEMA):
+            return f"bundle {offer.bundle_digest[:12]} is not the one without code"
+        try:
+            refuse_unapproved_software(self._home, read_site(self._home))
+        except FedradError as error:
+            _log.warning("%s", error)
+            return "its software is not the approved one"
+        return ""
+
+    def _watch(self, task: ClientTask) -> None:
+        if self.worker.finished():
+            self._close(task)
+            return
+        trouble = self.worker.trouble()
+        if trouble:
+            self._replace(task, trouble)
+        elif time.monotonic() - self._beat_s > _BEAT_S:
+            self._beat_s = time.monotonic()
+            self._beat(task)
+
+    def _beat(self, task: ClientTask) -> None:
+        try:
+            alive = task.beat()
+        except UNREACHABLE:
+            alive = False
+        if not alive:  # the node was restarted: nobody waits for this answer; it is kept
+            _log.warning("the node has forgotten the task that is worked on")
+
+    def _replace(self, task: ClientTask, trouble: str) -> None:
+        _log.warning("the runner is replaced: %s", trouble)
+        audit.record(self._home, self._clock, "runner replaced", sentence=trouble)
+        self.worker.end()
+        with suppress(*UNREACHABLE):
+            task.refuse(CRASHED, "the site's worker ended before its answer")
+        self._close(task)
+
+    def _keep_warm(self) -> None:
+        self.worker.finished()
+        if trouble := self.worker.trouble():
+            _log.warning("the runner is replaced: %s", trouble)
+            self.worker.end()
+        self.worker.warm_up()
+
+    def _close(self, task: ClientTask) -> None:
+        task.close()
+        self._task = None

@@ -1,0 +1,115 @@
+"""The process that works on patients: ``python -m site_client.node.runner``.
+
+It answers one task after the other with the installed ClientApp and stays warm between
+them: libraries, prepared images and the network's fixed part stay in memory. It can be ended
+at any time: what was charged is on disk before a patient is read. Outside the site's hours
+it waits between two training steps.
+
+It is told on its standard input, one line of JSON each, and says on its standard output,
+one word a line: ``ready``, ``done``, ``pausing``, ``working``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from base64 import b64decode
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+from flwr.app import Context, Error, Message
+from flwr.clientapp import ClientApp
+
+from fedrad import flower
+from fedrad.flower.tasks import REFUSED, UNREACHABLE, Runtime, answer
+from fedrad.logs import begin
+from site_client.app import client_app
+from site_client.device import device_of
+from site_client.hours import is_open, parse_hours
+from site_client.round import SiteRuntime
+from site_client.settings import read_site
+
+READY, DONE, PAUSING, WORKING = "ready", "done", "pausing", "working"
+_LOOK_S = 5.0
+_log = logging.getLogger(__name__)
+
+
+def main(home: Path) -> None:
+    """Answer what is asked on the standard input until it ends."""
+    begin()
+    flower.quiet()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    say = _speaker()
+    device_of(read_site(home).resources.device)
+    app = installed_app(home, lambda: _wait_for_hours(home, say))
+    say(READY)
+    for line in sys.stdin:
+        _work(json.loads(line), app)
+        say(DONE)
+
+
+def installed_app(home: Path, pause: Callable[[], None]) -> Callable[[Message, Context], Message]:
+    """Return the site's app, which refuses what came too late without reading a patient."""
+    runtime = SiteRuntime(home, pause=pause)
+    app: ClientApp = client_app(lambda _: runtime)
+
+    def answered(message: Message, context: Context) -> Message:
+        late_s = _late_s(message)
+        if late_s > 0:
+            reason = f"the question was answered {late_s:.0f} s after its deadline: not worked on"
+            return Message(Error(code=REFUSED, reason=reason), reply_to=message)
+        return app(message, context)
+
+    return answered
+
+
+def _late_s(message: Message) -> float:
+    """Return how long after its deadline a request is read; 0 in time, or if nothing says."""
+    try:
+        deadline_s = float(message.content["fedrad"]["deadline_s"])
+    except (KeyError, TypeError, ValueError):
+        return 0.0  # the app refuses what is no request
+    return max(0.0, time.time() - float(message.metadata.created_at) - deadline_s)
+
+
+def _work(task: dict[str, str], app: Callable[[Message, Context], Message]) -> None:
+    try:
+        answer(Runtime(task["address"]), task["token"], b64decode(task["packed"]), app)
+    except UNREACHABLE as error:
+        kind = type(error).__name__
+        _log.warning("the answer could not be handed over", extra={"error": kind})
+
+
+def _wait_for_hours(home: Path, say: Callable[[str], None]) -> None:
+    """Wait while the site is closed; called between steps."""
+    if _open(home):
+        return
+    say(PAUSING)
+    while not _open(home):
+        time.sleep(_LOOK_S)
+    say(WORKING)
+
+
+def _open(home: Path) -> bool:
+    hours = parse_hours(read_site(home).site.hours)
+    return is_open(hours, datetime.now().astimezone())
+
+
+def _speaker() -> Callable[[str], None]:
+    """Return what writes to the launcher; whatever else is printed goes to the log."""
+    out: TextIO = sys.stdout
+    sys.stdout = sys.stderr
+
+    def say(word: str) -> None:
+        out.write(f"{word}\n")
+        out.flush()
+
+    return say
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

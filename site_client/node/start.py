@@ -1,0 +1,98 @@
+"""Keep a site's programs: Flower's node, and the worker that answers its tasks.
+
+What dies is started again, after waits that grow: Flower refuses a node for up to 60 s after
+it died without a word. There is no listener beyond the loopback and one destination.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from fedrad import flower
+from fedrad.errors import RunError
+from fedrad.flower.node import TASK
+from fedrad.flower.tasks import Runtime
+from fedrad.processes import Keeper, Stop, free_port
+from site_client.approvals import refuse_unapproved_software
+from site_client.device import device_of
+from site_client.node.connector import connector_plan, new_secret, node_folder, node_options
+from site_client.node.launcher import Launcher
+from site_client.settings import read_site
+
+_LOOK_S = 2.0  # between looks for tasks that nobody announced
+_TICK_S = 0.2
+_log = logging.getLogger(__name__)
+
+
+def keep_site(home: Path, stop: Stop, *, ready: Callable[[], None] = lambda: None) -> None:
+    """Answer the coordinator's questions until ``stop`` is asked for.
+
+    Args:
+        home: The site's.
+        stop: Asked for by signals.
+        ready: Called once, when the programs were started.
+
+    Raises:
+        SettingsError: ``site.toml`` or a key cannot be used, or the GPU is not there.
+        DeclinedError: The installed software is not the approved one.
+        RunError: The site's programs run already.
+    """
+    flower.quiet()
+    settings = read_site(home)
+    with _only_one(home):
+        node_options(home, settings, port=1)
+        refuse_unapproved_software(home, settings)
+        device_of(settings.resources.device)
+        secret, port = new_secret(home), free_port()
+        launcher = Launcher(home, Runtime(f"127.0.0.1:{port}"), secret)
+        node = Keeper(connector_plan(home, port))
+        try:
+            ready()
+            _loop(node, launcher, stop)
+        finally:
+            launcher.end()
+            node.end()
+
+
+def _loop(node: Keeper, launcher: Launcher, stop: Stop) -> None:
+    came, looked_s = threading.Event(), 0.0
+    while not stop.asked:
+        if node.tend() and node.child is not None:
+            pipe = node.child.process.stdout
+            threading.Thread(target=_listen, args=(pipe, came), daemon=True).start()
+        if launcher.busy or came.is_set() or time.monotonic() - looked_s > _LOOK_S:
+            came.clear()
+            looked_s = time.monotonic()
+            launcher.tend()
+        if launcher.busy:
+            time.sleep(_TICK_S / 4)
+        else:
+            came.wait(_TICK_S)
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    path = node_folder(home) / "site.lock"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise RunError(f"the site of {home} runs already; end it first") from None
+    finally:
+        os.close(descriptor)
+
+
+def _listen(lines: IO[bytes] | None, came: threading.Event) -> None:
+    for line in lines or ():
+        if line.strip() == TASK.encode("ascii"):
+            came.set()

@@ -1,0 +1,30 @@
+"""The hospital's command that takes part: start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(rich_markup_mode=None)
+
+Home = Annotated[
+    Path,
+    typer.Option(envvar="FEDRAD_HOME", help="The site's folder.", exists=True, file_okay=False),
+]
+
+
+@app.command()
+def start(home: Home) -> None:
+    """Take part: answer the coordinator's questions until Ctrl-C, within the site's hours.
+
+    One connection out, to the address of [coordinator]; no port beyond the loopback.
+    """
+    import logging
+
+    from fedrad.processes import Stop
+    from site_client.node.start import keep_site
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    keep_site(home.absolute(), Stop(), ready=lambda: typer.echo("started; Ctrl-C ends it"))
