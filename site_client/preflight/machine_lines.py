@@ -69,7 +69,7 @@ def _memory(place: Place, machine: Machine) -> Line:
 
 def _cores(place: Place, machine: Machine) -> Line:
     threads, workers = place.settings.resources.threads, place.settings.reading.workers
-    found, limit = f"{machine.cores} here", f"{threads} threads, {workers} readers"
+    found, limit = f"{machine.cores} here", f"threads {threads}, readers {workers}"
     if max(threads, workers) > machine.cores:
         do = "more than there are only gets in each other's way: lower threads or workers"
         return warning("cores", found, limit=limit, do=do)
