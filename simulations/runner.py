@@ -1,11 +1,13 @@
 """Run a scenario from nothing to a report: hospitals, contract, rounds, baselines, facts.
 
 The order is that of a real study. Each stage leaves files that stay readable if the next
-one is interrupted.
+one is interrupted; the same command then goes on with the stage that was cut.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ENGINES = {"local": run_local, "ray": run_ray}
-MARK = "scenario.json"  # shows that a folder is a run's, and may be removed by --fresh
+MARK = "scenario.json"  # whose folder it is; what --fresh may remove, and what may go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,13 @@ def run_plan(plan: Plan, screen: Screen, *, seeds: int = 1, fresh: bool = False)
         screen: Who is told.
         seeds: Further seeds run the whole study again in ``seeds/N/`` of the folder; the
             comparison then shows the spread of each site's difference.
-        fresh: Replace a run that is already there.
+        fresh: Replace a run that is already there; else it goes on where it was cut.
 
     Raises:
         RunError: Too few sites can take part, or the rounds could not go on.
         SettingsError: ``--data`` does not fit the scenario.
     """
-    clear(plan.run, fresh=fresh)
+    open_folder(plan, fresh=fresh)
     try:
         run_once(plan, screen)
         if seeds > 1:
@@ -95,17 +97,20 @@ def run_plan(plan: Plan, screen: Screen, *, seeds: int = 1, fresh: bool = False)
 
 
 def run_once(plan: Plan, screen: Screen) -> None:
-    """Run the study of one seed in an empty folder; leaves everything but the report."""
-    durable.write_json(plan.run / MARK, {"name": plan.name, "seed": plan.seed})
+    """Run the study of one seed, or what is left of it; leaves everything but the report."""
     warm_up(("site_client.app", "simulations.baselines"))
-    build_hospitals(plan, screen)
+    if not _read_mark(plan.run).get("built"):
+        shutil.rmtree(plan.run / SITES, ignore_errors=True)  # half built
+        build_hospitals(plan, screen)
+        _write_mark(plan, built=True)
     with screen.stage("each hospital reads its own archive"):
         jobs = [(plan.run, site, plan.task) for site in plan.scenario.sites]
         stock = _in_parallel(premises.take_stock, jobs)
     contract = agree(plan, stock, screen)
-    federate(plan, contract, screen)
+    if not _is_federated(plan.run):
+        federate(plan, contract, screen)
     facts.write(plan.run, contract, stock, banner=plan.scenario.banner)
-    if plan.baselines:
+    if plan.baselines and read_comparison(plan.run) is None:
         compare_arms(plan, contract, screen)
 
 
@@ -113,9 +118,10 @@ def _repeat(plan: Plan, screen: Screen, seeds: int) -> None:
     """Run the further seeds and put the spread into the first one's comparison."""
     for seed in range(plan.seed + 1, plan.seed + seeds):
         folder = plan.run / "seeds" / str(seed)
-        folder.mkdir(parents=True)
+        again = replace(plan, run=folder, seed=seed)
+        open_folder(again)
         screen.say(f"seed {seed}")
-        run_once(replace(plan, run=folder, seed=seed), screen)
+        run_once(again, screen)
         write_report(folder)
     folders = [plan.run, *sorted((plan.run / "seeds").iterdir(), key=lambda path: int(path.name))]
     merged = with_spread([read_comparison(folder) for folder in folders])
@@ -124,22 +130,27 @@ def _repeat(plan: Plan, screen: Screen, seeds: int) -> None:
         write_comparison(plan.run, replace(merged, command=command))
 
 
-def clear(run: Path, *, fresh: bool) -> None:
-    """Make ``run`` an empty folder.
+def open_folder(plan: Plan, *, fresh: bool = False) -> None:
+    """Make the plan's folder ready: empty, or holding this very run.
 
     Raises:
-        RunError: It holds something; only a run's own folder is removed, and only if
+        RunError: It holds something else; only a run's own folder is removed, and only if
             ``fresh``.
     """
+    run = plan.run
     if run.exists() and not run.is_dir():
         raise RunError(f"{run} is a file; choose another --out")
     if run.exists() and any(run.iterdir()):
-        if not (run / MARK).exists():
+        mark = _read_mark(run)
+        if not mark:
             raise RunError(f"{run} holds something else than a run; choose another --out")
+        if not fresh and mark.get("plan") == _digest(plan):
+            return
         if not fresh:
-            raise RunError(f"{run} already holds a run; choose another --out or add --fresh")
+            raise RunError(f"{run} holds another run; choose another --out or add --fresh")
         shutil.rmtree(run)
     run.mkdir(parents=True, exist_ok=True)
+    _write_mark(plan, built=False)
 
 
 def build_hospitals(plan: Plan, screen: Screen) -> None:
@@ -213,11 +224,34 @@ def compare_arms(plan: Plan, contract: Contract, screen: Screen) -> None:
         trained = train_arms(plan.run, study, rates, screen.step)
     with screen.stage("scoring every arm on the same test patients"):
         comparison = replace(compare(plan.run, study, trained), command=plan.command)
-    write_comparison(plan.run, comparison)
     last = checkpoints.latest_round(plan.run) or 0
     with Store(plan.run / DATABASE) as store:
         store.record_metric(rows(comparison, last))
         store.write_metrics_csv(plan.run / "metrics.csv")
+    write_comparison(plan.run, comparison)
+
+
+def _read_mark(run: Path) -> dict[str, Any]:
+    path = run / MARK
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def _write_mark(plan: Plan, *, built: bool) -> None:
+    table = {"name": plan.name, "seed": plan.seed, "plan": _digest(plan), "built": built}
+    durable.write_json(plan.run / MARK, table)
+
+
+def _digest(plan: Plan) -> str:
+    """Return what tells one plan from another, wherever its folder is."""
+    said = repr(replace(plan, run=Path(), beside=Path(), command=""))
+    return hashlib.sha256(said.encode("utf-8")).hexdigest()
+
+
+def _is_federated(run: Path) -> bool:
+    if not (run / DATABASE).exists():
+        return False
+    with Store(run / DATABASE) as store:
+        return [row["status"] for row in store.rows("runs")] == ["done"]
 
 
 def _first_model(plan: Plan) -> nn.Module:

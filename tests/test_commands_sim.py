@@ -37,7 +37,7 @@ def options(out: Path, *more: str) -> list[str]:
 
 def run(name: str, words: Sequence[str], **kwargs: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*program(name), *words], capture_output=True, text=True, timeout=120, check=False, **kwargs
+        [*program(name), *words], capture_output=True, text=True, timeout=300, check=False, **kwargs
     )  # type: ignore[call-overload]
 
 
@@ -112,9 +112,12 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def started(out: Path) -> subprocess.Popen[str]:
-    """Start a run of many rounds and return once its second round has begun."""
-    words = options(out, "--rounds", "200", "--set", "privacy.audit_releases=50")
+MANY = ("--rounds", "200", "--set", "privacy.audit_releases=50")
+
+
+def started(out: Path, *more: str) -> subprocess.Popen[str]:
+    """Start a run, of many rounds unless told otherwise, and wait for its second round."""
+    words = options(out, *(more or MANY))
     process = subprocess.Popen(
         [*program("fedrad-sim"), *words],
         stderr=subprocess.PIPE,
@@ -122,7 +125,7 @@ def started(out: Path) -> subprocess.Popen[str]:
         start_new_session=True,
         preexec_fn=heed_interrupts,
     )
-    end = time.monotonic() + 90
+    end = time.monotonic() + 200
     while not (out / "rounds" / "0002").exists():
         assert process.poll() is None, process.stderr and process.stderr.read()
         assert time.monotonic() < end, "the run did not reach round 2"
@@ -148,6 +151,27 @@ def test_ctrl_c_in_the_middle_of_a_round_leaves_everything_readable(tmp_path: Pa
     assert "interrupted" in (tmp_path / "out" / "report.html").read_text()
 
 
+def models(out: Path) -> list[tuple[int, str]]:
+    with sqlite3.connect(out / "run.sqlite") as database:
+        return database.execute("select round, model_digest from rounds order by round").fetchall()
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_the_middle_of_a_round_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    few = ("--rounds", "4")
+    whole = run("fedrad-sim", options(tmp_path / "whole", *few))
+    assert whole.returncode == 0, whole.stderr
+    process = started(tmp_path / "out", *few)
+    os.killpg(process.pid, signal.SIGKILL)  # coordinator and sites alike
+    process.communicate()
+    again = run("fedrad-sim", options(tmp_path / "out", *few))
+    assert again.returncode == 0, again.stderr
+    assert models(tmp_path / "out") == models(tmp_path / "whole")
+    finished = run("fedrad-sim", options(tmp_path / "out", *few))
+    assert finished.returncode == 0, finished.stderr
+    assert "federated rounds" not in finished.stderr
+
+
 @pytest.mark.slow
 def test_files_that_cannot_grow_end_the_run_with_a_clear_word(tmp_path: Path) -> None:
     """A limit on the size of a file stands in for a disk that fills."""
@@ -156,8 +180,7 @@ def test_files_that_cannot_grow_end_the_run_with_a_clear_word(tmp_path: Path) ->
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 
-    many = ("--rounds", "200", "--set", "privacy.audit_releases=50")
-    done = run("fedrad-sim", options(tmp_path / "out", *many), preexec_fn=small_files)
+    done = run("fedrad-sim", options(tmp_path / "out", *MANY), preexec_fn=small_files)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "the run cannot write its files" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -111,22 +112,26 @@ def test_a_folder_that_holds_something_else_is_never_removed(tmp_path: Path) -> 
     (tmp_path / "thesis.txt").write_text("years of work")
     for fresh in (False, True):
         with pytest.raises(RunError, match="holds something else than a run"):
-            runner.clear(tmp_path, fresh=fresh)
+            runner.open_folder(tiny_plan(tmp_path), fresh=fresh)
     assert (tmp_path / "thesis.txt").exists()
 
 
 def test_a_run_is_replaced_only_on_request(tmp_path: Path) -> None:
-    (tmp_path / runner.MARK).write_text("{}")
-    with pytest.raises(RunError, match="already holds a run; choose another --out or add --fresh"):
-        runner.clear(tmp_path, fresh=False)
-    runner.clear(tmp_path, fresh=True)
-    assert list(tmp_path.iterdir()) == []
+    runner.open_folder(tiny_plan(tmp_path))
+    (tmp_path / "kept").write_text("")
+    runner.open_folder(tiny_plan(tmp_path))
+    other = replace(tiny_plan(tmp_path), seed=SEED + 1)
+    with pytest.raises(RunError, match="holds another run; choose another --out or add --fresh"):
+        runner.open_folder(other)
+    assert (tmp_path / "kept").exists()
+    runner.open_folder(other, fresh=True)
+    assert [path.name for path in tmp_path.iterdir()] == [runner.MARK]
 
 
 def test_a_file_in_the_place_of_the_run_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(RunError, match="is a file; choose another --out"):
-        runner.clear(tmp_path / "out", fresh=True)
+        runner.open_folder(tiny_plan(tmp_path / "out"), fresh=True)
 
 
 def test_too_few_usable_archives_end_the_run_with_the_reason(tmp_path: Path) -> None:
