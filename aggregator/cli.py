@@ -74,3 +74,23 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
     emit(as_json, as_table(found), as_text(found, screen_columns()))
     if found.hopeless:
         raise typer.Exit(1)
+
+
+@app.command()
+def feasibility(
+    records: Annotated[list[Path], typer.Argument(metavar="RECORD", help="One file a site.")],
+    task: Annotated[Path, typer.Option(help="The study's task.toml.")],
+    quality: Annotated[float, typer.Option(help="AUROC or Dice to plan intervals for.")] = 0.85,
+    as_json: AsJson = False,
+) -> None:
+    """Show what sites told of their patients before a contract, and the plan that follows.
+
+    Ends with 1 if the answer is no for every site, at both ends of the intervals.
+    """
+    from aggregator.feasibility import read_feasibility
+    from aggregator.feasibility_screen import as_table, as_text
+
+    found = read_feasibility(records, task, quality=quality)
+    emit(as_json, as_table(found), as_text(found, screen_columns()))
+    if found.hopeless:
+        raise typer.Exit(1)

@@ -6,7 +6,7 @@ The coordinator knows agreed numbers of patients only. What both sides compute i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aggregator.planning import letters
@@ -24,7 +24,7 @@ from fedrad.planning.forecast import (
 )
 from fedrad.planning.outcomes import read_outcomes
 from fedrad.planning.traffic import traffic
-from fedrad.task import read_task
+from fedrad.task import Task, read_task
 
 THREADS = 1  # of the probe: what site.toml gives a round unless it says otherwise
 _WHAT = (
@@ -58,6 +58,16 @@ def plan_study(
         letter: Cohort(train=train, audit=held)
         for letter, train, held in zip(letters(len(patients)), patients, held_out, strict=True)
     }
+    return study_forecast(task, cohorts, measure(task, cohorts), wishes=wishes)
+
+
+def measure(task: Task, cohorts: Mapping[str, Cohort]) -> Measured:
+    """Return what a forecast needs to know of the task's network, timed here.
+
+    Args:
+        task: The study's task.
+        cohorts: At least one site; the largest draw is timed.
+    """
     module = build(task, seed=0)
     batch = max(
         min(task.training.expected_batch_patients, cohort.agreed) for cohort in cohorts.values()
@@ -65,5 +75,4 @@ def plan_study(
     with on_threads(THREADS):
         probe = plain_probe(task, module)
         effort = measured(probe, what=_WHAT, task=task, expected_batch=batch)
-    found = Measured(outcomes=read_outcomes(), traffic=traffic(task, module), effort=effort)
-    return study_forecast(task, cohorts, found, wishes=wishes)
+    return Measured(outcomes=read_outcomes(), traffic=traffic(task, module), effort=effort)

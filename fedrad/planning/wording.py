@@ -15,7 +15,7 @@ from rich import box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from fedrad.metrics.metric import WIDEST
+from fedrad.metrics.metric import WIDEST, shown_count
 from fedrad.planning.forecast import Forecast, SiteForecast
 from fedrad.planning.grounds import grounds
 from fedrad.planning.noise import Spending
@@ -84,12 +84,12 @@ def _row(site: SiteForecast) -> list[str]:
     paid, sharp = site.training, site.precision
     return [
         site.site,
-        str(site.patients_agreed),
+        shown_count(site.patients_agreed),
         f"{paid.sigma:g}" if paid.private else "none",
         f"{100 * paid.q:.2g} %" if paid.q < 1 else "100 %",
         _epsilon(paid),
         *([_epsilon(site.asked)] if site.asked else []),
-        f"{sharp.patients:.0f}",
+        shown_count(sharp.patients),
         _width(sharp.half_width),
         _width(sharp.sampling),
         site.verdict.answer,
