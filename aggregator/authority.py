@@ -145,8 +145,13 @@ def read_certificate(path: Path) -> x509.Certificate:
 
 
 def serial_of(certificate: str) -> str:
-    """Return a certificate's serial number as nginx prints it: hexadecimal, capitals."""
-    number = x509.load_pem_x509_certificate(certificate.encode("ascii")).serial_number
+    """Return a certificate's serial number as ``printed_serial`` does."""
+    found = x509.load_pem_x509_certificate(certificate.encode("ascii"))
+    return printed_serial(found.serial_number)
+
+
+def printed_serial(number: int) -> str:
+    """Return a serial number as nginx and OpenSSL print it: whole bytes, capitals."""
     text = f"{number:X}"
     return text if len(text) % 2 == 0 else f"0{text}"
 

@@ -278,7 +278,7 @@ def _refuse_forged(
 ) -> None:
     key = signatures.public_key(public)
     if not signatures.holds(signature, key, purpose=purpose, body=body):
-        raise EnrolmentError(f"{path}: its signature as a {purpose} does not hold; it was changed")
+        raise EnrolmentError(f"{path}: the {purpose}'s signature does not hold; it was changed")
 
 
 def _check_certificate_request(request: JoinRequest) -> None:

@@ -77,7 +77,10 @@ def _edited(text: str, table: str, values: Mapping[str, Any]) -> str:
     for key, value in values.items():
         here = [i for i in range(start + 1, end) if re.match(rf"\s*{re.escape(key)}\s*=", lines[i])]
         if here:
+            count = _height(lines[here[0] : end])
             lines[here[0]] = _replaced(lines[here[0]], key, value)
+            del lines[here[0] + 1 : here[0] + count]
+            end -= count - 1
         else:
             lines.insert(start + 1, f"{_line(key, value)}\n")
             end += 1
@@ -92,6 +95,17 @@ def _place(lines: list[str], table: str) -> tuple[int, int]:
             following = headers[place + 1][0] if place + 1 < len(headers) else len(lines)
             return number, following
     return -1, -1
+
+
+def _height(lines: list[str]) -> int:
+    """Return over how many lines the value in the first one goes; a comment among them: one."""
+    for count in range(1, len(lines) + 1):
+        block = lines[:count]
+        if count > 1 and any("#" in line for line in block):
+            return 1  # it would be lost: what remains is no TOML, so nothing is written
+        if _reads("".join(block)):
+            return count
+    return 1
 
 
 def _replaced(line: str, key: str, value: Any) -> str:
