@@ -5,10 +5,10 @@ The guard decides, through ``allowance``; nothing is charged.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from fedrad.clock import Clock
-from fedrad.contract import agreed_patients
 from fedrad.errors import PrivacyError
 from fedrad.task import task_hash
 from site_client import audit
@@ -16,6 +16,7 @@ from site_client.allowance import Allowance, as_lines, read_allowance
 from site_client.guard import check_anchor
 from site_client.journal import Journal
 from site_client.preflight.lines import DAMAGED, POLICY, Line, no, ok, warning
+from site_client.preflight.patient_lines import agreed_here
 from site_client.preflight.stock import Place, Stock
 from site_client.seal import read_seal
 
@@ -49,10 +50,13 @@ def _allowed(place: Place, stock: Stock) -> Iterator[Line]:
     train = stock.patients("train")
     if train is None:
         return
-    agreed = max(1, agreed_patients(train))
-    found = read_allowance(place.home, place.settings, place.task, agreed=agreed)
-    for refusal in found.refusals:
-        yield no(_LIMITS, refusal, do=_noise(found), code=POLICY)
+    agreed = max(1, agreed_here(place, train))
+    privacy = dataclasses.replace(place.settings.privacy, min_patients=1)  # has a line of its own
+    settings = dataclasses.replace(place.settings, privacy=privacy)
+    found = read_allowance(place.home, settings, place.task, agreed=agreed)
+    for number, refusal in enumerate(found.refusals, 1):
+        do = _noise(found) if number == len(found.refusals) else ""
+        yield no(_LIMITS, refusal, do=do, code=POLICY)
     if found.enough:
         yield ok(_LIMITS, next(as_lines(found)).removeprefix("site.toml allows ").rstrip("."))
 

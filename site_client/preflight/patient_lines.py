@@ -16,7 +16,7 @@ from site_client.preflight.lines import Line, no, ok, warning
 from site_client.preflight.stock import Place, Stock
 from site_client.study import accepted_contracts
 
-_DRAWN = "drawn truth"  # in place of classes where truth is drawn
+_DRAWN = "with drawn truth"  # in place of classes where truth is drawn
 _SCORED: Split = "audit"
 
 
@@ -39,8 +39,8 @@ def label_lines(task: Task, stock: Stock, review: Review) -> Iterator[Line]:
         return
     labelled = sum(len(cohort.units) for cohort in stock.cohorts.values())
     of = int(stock.images["patient"].nunique())
-    what = "a usable label" if task.labels.source == "csv" else _DRAWN
-    yield ok("labels", f"{labelled} of {of} patients with images have {what}")
+    what = "have a usable label" if task.labels.source == "csv" else "are drawn on"
+    yield ok("labels", f"{labelled} of {of} patients with images {what}")
     for note in _of_all_splits(stock):
         yield warning("labels", note, do="see the section on labels of check.html")
     for grouping in review.groupings:
@@ -102,39 +102,52 @@ def _patients(catalogue: pd.DataFrame, code: str) -> int:
 
 
 def _enough(place: Place, train: int) -> Line:
-    least = place.settings.privacy.min_patients
-    if train < least:
+    """Compare as the guard does: the agreed number decides, so that no outcome tells the exact."""
+    least, agreed = place.settings.privacy.min_patients, agreed_here(place, train)
+    found, limit = f"{train}, agreed {agreed}", f"agreed at least {least}"
+    if agreed < least:
         do = "add cases or labels, or lower [privacy] min_patients in site.toml"
-        return no("patients to train on", str(train), limit=f"at least {least}", do=do)
-    return ok("patients to train on", str(train), f"at least {least}")
+        return no("patients to train on", found, limit=limit, do=do)
+    return ok("patients to train on", found, limit)
+
+
+def agreed_here(place: Place, train: int) -> int:
+    """Return the training patients that contracts of the task agreed on, or one would."""
+    return min((number for _, number in _contracts(place)), default=agreed_patients(train))
 
 
 def _agreed(place: Place, train: int) -> Iterator[Line]:
     """Compare with every contract of this task that was accepted here."""
-    site, hash_ = place.settings.site.name, task_hash(place.task)
-    contracts = [one for one in accepted_contracts(place.home) if one.task_hash == hash_]
-    for contract in contracts:
-        terms = contract.sites.get(site)
-        if terms is None:
-            continue
-        found, limit = f"{train} found", f"{terms.patients_agreed} in {contract.study}"
-        if train < terms.patients_agreed:
+    contracts = list(_contracts(place))
+    for study, agreed in contracts:
+        found, limit = f"{train} found", f"{agreed} in {study}"
+        if train < agreed:
             do = "privacy holds; the update is weaker than agreed: ask for a new contract"
             yield warning("patients agreed", found, limit=limit, do=do)
         else:
             yield ok("patients agreed", found, limit)
     if not contracts:
-        yield ok("patients agreed", f"none yet; a contract would say {agreed_patients(train)}")
+        yield ok("patients agreed", f"no contract yet; one would say {agreed_patients(train)}")
+
+
+def _contracts(place: Place) -> Iterator[tuple[str, int]]:
+    """Yield study and agreed training patients of this site's contracts for the task."""
+    site, hash_ = place.settings.site.name, task_hash(place.task)
+    for contract in accepted_contracts(place.home):
+        if contract.task_hash == hash_ and site in contract.sites:
+            yield contract.study, contract.sites[site].patients_agreed
 
 
 def _scored(task: Task, stock: Stock) -> Iterator[Line]:
     least = task.analysis.minimum_per_class
     counts = {name: found[_SCORED] for name, found in by_class(task, stock).items()}
     found = ", ".join(f"{number} {name}" for name, number in counts.items())
-    limit = f"at least {least} of each class"
+    limit = f"at least {least}" + " of each class" * (task.labels.source == "csv")
     few = [name for name, number in counts.items() if number < least]
     if few:
-        do = f"more cases with {few[0]}: with so few this site's own figures are not estimable"
+        do = (
+            f"more cases, {few[0]} above all: with so few this site's own figures are not estimable"
+        )
         yield warning("patients to score on", found, limit=limit, do=do)
     else:
         yield ok("patients to score on", found, limit)

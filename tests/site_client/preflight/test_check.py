@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom.uid import generate_uid
 from tiny_study import TinyStudy, copy_study
 
+from fedrad.contract import agreed_patients
 from fedrad.task import task_hash, write_task
 from simulations.scenario import Limits
 from site_client import audit
@@ -70,11 +72,43 @@ def test_patients_are_counted_by_class_and_split(hospital: Any, said: Said) -> N
 
 
 def test_fewer_patients_than_the_hospital_wants_are_a_no(hospital: Any, said: Said) -> None:
-    hospital.fill(10)
+    hospital.fill(5)
     hospital.change("min_patients = 1", "min_patients = 40")
     found = hospital.check()
     assert found.exit_code == 1
-    assert said(found, "patients to train on").startswith("no: ")
+    assert [line.about for line in found.lines if line.verdict == "no"] == ["patients to train on"]
+
+
+def test_the_agreed_number_decides_as_in_a_round(hospital: Any, said: Said) -> None:
+    """The guard goes by it, so that no refusal tells the exact number."""
+    hospital.fill(22)
+    train = hospital.check().patients["all"]["train"]
+    agreed = agreed_patients(train)
+    assert agreed < train
+    hospital.change("min_patients = 1", f"min_patients = {train}")
+    assert said(hospital.check(), "patients to train on").startswith(
+        f"no: {train}, agreed {agreed}"
+    )
+
+
+def test_drawn_truth_is_counted_by_split(hospital: Any, make_task: Any, said: Said) -> None:
+    mask = np.zeros((4, 16, 16), np.uint8)
+    mask[2, 3:9, 4:10] = 1
+    for number in range(6):
+        slices = hospital.site.series(f"P{number}", mask.astype(np.int16) * 100 + number)
+        if number:
+            hospital.site.mask(slices, mask, f"seg{number}.dcm")
+    task = make_task(
+        task={"kind": "segmentation"}, data={"modality": "CT", "dimensions": 3},
+        labels={"source": "seg", "map": {}}, recipe={"size": [8, 16, 16]},
+        training={"loss": "dice"}, evaluation={"metrics": ["dice"]}, analysis={"primary": "dice"},
+        privacy={"enabled": True},
+    )  # fmt: skip
+    write_task(hospital.task_file, task)
+    found = hospital.check()
+    assert sum(found.patients["with drawn truth"].values()) == 5
+    assert said(found, "labels").startswith("ok: 5 of 6 patients with images are drawn on")
+    assert [(one.reason, one.files) for one in found.set_aside] == [("no-mask", 4)]
 
 
 def test_fewer_patients_than_agreed_are_a_warning(study: TinyStudy, said: Said) -> None:
