@@ -81,7 +81,7 @@ def test_fewer_patients_than_the_hospital_wants_are_a_no(hospital: Any, said: Sa
 
 def test_the_agreed_number_decides_as_in_a_round(hospital: Any, said: Said) -> None:
     """The guard goes by it, so that no refusal tells the exact number."""
-    hospital.fill(22)
+    hospital.fill(26)
     train = hospital.check().patients["all"]["train"]
     agreed = agreed_patients(train)
     assert agreed < train
