@@ -83,7 +83,8 @@ def kept_record(home: Path, task_path: Path) -> Record | None:
     Raises:
         DamagedStateError: It cannot be read.
     """
-    files = {int(path.stem): path for path in _folder(home, read_task(task_path)).glob("*.json")}
+    found = _folder(home, read_task(task_path)).glob("*.json")
+    files = {int(path.stem): path for path in found if path.stem.isdecimal()}
     return read_record(files[max(files)]) if files else None
 
 
@@ -133,10 +134,11 @@ def share(home: Path, task_path: Path, clock: Clock) -> Record:
         PrivacyError: One was charged and is not here; it counts. ``share_again`` makes another.
         DeclinedError, DataError, LedgerError: As for ``offer``; nothing was charged.
     """
+    place = _place(home, task_path, clock)
+    _approved(place.settings, place.task)
     kept = kept_record(home, task_path)
     if kept is not None:
         return kept
-    place = _place(home, task_path, clock)
     charge = _charge(place, place.journal.lines())
     _refuse_lost(place.task, place.journal.lines())
     return _made(place, charge)

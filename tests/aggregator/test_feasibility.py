@@ -94,10 +94,10 @@ def test_numbers_are_sums_of_cells_with_the_noise_of_each() -> None:
 
 
 def test_what_is_told_is_covered_as_often_as_promised() -> None:
-    """Every number of 400 records: 95 %, within four standard errors of the mean of 400."""
+    """Every number of 200 records: 95 %, within four standard errors of the mean of 200."""
     true = {"patients": 900, "train": 630, "audit": 130}
     held = []
-    for seed in range(400):
+    for seed in range(200):
         found = read_numbers(record(TASK, "a", BIG, seed=seed), TASK)
         held += [
             getattr(found, name).lo <= n <= getattr(found, name).hi for name, n in true.items()
@@ -105,7 +105,7 @@ def test_what_is_told_is_covered_as_often_as_promised() -> None:
         held.append(
             found.labelled is not None and found.labelled.lo <= 888 / 900 <= found.labelled.hi
         )
-    assert abs(np.mean(held) - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 400)
+    assert abs(np.mean(held) - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 200)
 
 
 def test_the_plan_is_the_planners_at_both_ends_and_between(tmp_path: Path) -> None:
