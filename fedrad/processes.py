@@ -113,7 +113,7 @@ class Keeper:
             return False
         self.child = Child(self.plan)
         self.starts += 1
-        _log.info("process started", extra={"process": self.plan.name, "start": self.starts})
+        _log.info("process started", extra={"program": self.plan.name, "start": self.starts})
         return True
 
     def end(self) -> None:
@@ -132,7 +132,7 @@ class Keeper:
         self.child = None
         self._wait_s = self._shortest_s if lived_s > _STEADY_S else self._wait_s
         self._next_s = time.monotonic() + self._wait_s
-        said = {"process": self.plan.name, "status": status, "again_in_s": self._wait_s}
+        said = {"program": self.plan.name, "status": status, "again_in_s": self._wait_s}
         _log.warning("process ended", extra=said)
         self._wait_s = min(2 * self._wait_s, self._longest_s)
 

@@ -52,6 +52,7 @@ def quiet() -> None:
     _telemetry.state["source"] = "unavailable"  # else it writes a file into the home folder
     _update_console_handler(level=logging.ERROR)
     logging.getLogger("flwr").setLevel(logging.ERROR)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
 
 
 def begin_run(run_id: int) -> None:

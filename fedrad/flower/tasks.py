@@ -42,7 +42,15 @@ _confirm_fn = private(
     "flwr.supercore.inflatable.inflatable_protobuf_utils",
     "make_confirm_message_received_fn_protobuf",
 )
-_push_message = private("flwr.supernode.runtime.run_clientapp", "push_message")
+_push_fn = private(
+    "flwr.supercore.inflatable.inflatable_protobuf_utils", "make_push_object_fn_protobuf"
+)
+_push_objects = private("flwr.supercore.inflatable.inflatable_utils", "push_objects")
+_tree_of = private("flwr.supercore.inflatable.inflatable_object", "get_object_tree")
+_objects_of = private("flwr.supercore.inflatable.inflatable_object", "get_all_nested_objects")
+_ids_kept = private("flwr.supercore.inflatable.inflatable_object", "no_object_id_recompute")
+_to_proto = private("flwr.common.serde", "message_to_proto")
+_emptied = private("flwr.app.message", "remove_content_from_message")
 
 CLIENT_TASK = str(_TaskType.CLIENT_APP)
 SERVER_TASK = str(_TaskType.SERVER_APP)
@@ -50,6 +58,7 @@ EVERY_TASK = tuple(str(kind) for kind in _TaskType)
 REFUSED = int(_ErrorCode.INVALID_FAB)
 CRASHED = int(_ErrorCode.CLIENT_APP_CRASHED)
 RAISED = int(_ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
+TASK_CAME = "task"  # what a node says on its standard output: a task can be taken
 COMPLETED, FAILED = str(_SubStatus.COMPLETED), str(_SubStatus.FAILED)
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 UNREACHABLE = (httpx.HTTPError, ValueError)  # of one call: closed, refused, not understood
@@ -145,7 +154,7 @@ class ClientTask:
             _identify(self._input)
             asked = _message_from(self._message.messages_list[0])
             reply = Message(Error(code=code, reason=reason), reply_to=asked)
-            _push_message(self._client, reply, _context_from(self._input.context))
+            _push_message(self._client, reply)
         _finish(self._client, FAILED, reason)
 
     def close(self) -> None:
@@ -176,7 +185,7 @@ def answer(
         reply = _reply(app, _inflate(client, found, pulled), context)
         if reply.has_content():
             reply.content = Packer().pack(reply.content)
-        _push_message(client, reply, context)
+        _push_message(client, reply)
         _finish(client, FAILED if reply.has_error() else COMPLETED, "")
     finally:
         client.close()
@@ -204,6 +213,21 @@ def _inflate(client: Any, found: Any, pulled: Any) -> Message:
     message.metadata.__dict__["_message_id"] = tree.object_id
     message.content = unpack(message.content)
     return cast("Message", message)
+
+
+def _push_message(client: Any, message: Message) -> None:
+    """Push a reply: its metadata, then the objects that the SuperNode does not have."""
+    with _ids_kept():
+        message.metadata.__dict__["_message_id"] = message.object_id
+        request = _pb.PushAppMessagesRequest(
+            messages_list=[_to_proto(_emptied(message))],
+            message_object_trees=[_tree_of(message)],
+        )
+        answer = client.PushMessages(request)
+        run_id, node = message.metadata.run_id, _Node(node_id=message.metadata.src_node_id)
+        push = _push_fn(client.PushObject, node, run_id=run_id, session_id=answer.session_id)
+        wanted = set(answer.objects_to_push)
+        _push_objects(_objects_of(message), push, object_ids_to_push=wanted)
 
 
 def _identify(found: Any) -> None:

@@ -13,8 +13,9 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from fedrad import software
 from fedrad.clock import Clock, SystemClock
-from fedrad.errors import FedradError
+from fedrad.errors import DeclinedError, FedradError
 from fedrad.flower.bundle import bundle_digest
 from fedrad.flower.tasks import (
     CLIENT_TASK,
@@ -28,10 +29,9 @@ from fedrad.flower.tasks import (
 )
 from fedrad.protocol.messages import SCHEMA
 from site_client import audit
-from site_client.approvals import refuse_unapproved_software
 from site_client.hours import is_open, parse_hours
 from site_client.node.worker import Worker
-from site_client.settings import read_site
+from site_client.settings import SiteSettings, read_site
 
 _BEAT_S = 10.0  # Flower gives a task up after 60 s without
 _log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class Launcher:
         if offer.bundle_digest != bundle_digest(SCHEMA):
             return f"bundle {offer.bundle_digest[:12]} is not the one without code"
         try:
-            refuse_unapproved_software(self._home, read_site(self._home))
+            refuse_other_software(read_site(self._home))
         except FedradError as error:
             _log.warning("%s", error)
             return "its software is not the approved one"
@@ -144,3 +144,17 @@ class Launcher:
     def _close(self, task: ClientTask) -> None:
         task.close()
         self._task = None
+
+
+def refuse_other_software(settings: SiteSettings) -> None:
+    """Refuse code that is not on the site's list; the runner checks the signature behind it.
+
+    Raises:
+        DeclinedError: The installed code is not on the list.
+    """
+    installed = software.app_digest()
+    if installed not in settings.approval.software:
+        raise DeclinedError(
+            f"the installed software {installed} is not in [approval] software; "
+            "fedrad-site approve --software puts it there"
+        )

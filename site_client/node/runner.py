@@ -28,12 +28,13 @@ from fedrad import flower
 from fedrad.flower.tasks import REFUSED, UNREACHABLE, Runtime, answer
 from fedrad.logs import begin
 from site_client.app import client_app
+from site_client.approvals import refuse_unapproved_software
 from site_client.device import device_of
 from site_client.hours import is_open, parse_hours
+from site_client.node.worker import DONE, PAUSING, READY, WORKING
 from site_client.round import SiteRuntime
 from site_client.settings import read_site
 
-READY, DONE, PAUSING, WORKING = "ready", "done", "pausing", "working"
 _LOOK_S = 5.0
 _log = logging.getLogger(__name__)
 
@@ -44,7 +45,9 @@ def main(home: Path) -> None:
     flower.quiet()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     say = _speaker()
-    device_of(read_site(home).resources.device)
+    settings = read_site(home)
+    refuse_unapproved_software(home, settings)
+    device_of(settings.resources.device)
     app = installed_app(home, lambda: _wait_for_hours(home, say))
     say(READY)
     for line in sys.stdin:

@@ -18,13 +18,10 @@ from typing import IO
 
 from fedrad import flower
 from fedrad.errors import RunError
-from fedrad.flower.node import TASK
-from fedrad.flower.tasks import Runtime
+from fedrad.flower.tasks import TASK_CAME, Runtime
 from fedrad.processes import Keeper, Stop, free_port
-from site_client.approvals import refuse_unapproved_software
-from site_client.device import device_of
 from site_client.node.connector import connector_plan, new_secret, node_folder, node_options
-from site_client.node.launcher import Launcher
+from site_client.node.launcher import Launcher, refuse_other_software
 from site_client.settings import read_site
 
 _LOOK_S = 2.0  # between looks for tasks that nobody announced
@@ -49,8 +46,11 @@ def keep_site(home: Path, stop: Stop, *, ready: Callable[[], None] = lambda: Non
     settings = read_site(home)
     with _only_one(home):
         node_options(home, settings, port=1)
-        refuse_unapproved_software(home, settings)
-        device_of(settings.resources.device)
+        refuse_other_software(settings)
+        if settings.resources.device != "cpu":
+            from site_client.device import device_of  # torch is the runner's business
+
+            device_of(settings.resources.device)
         secret, port = new_secret(home), free_port()
         launcher = Launcher(home, Runtime(f"127.0.0.1:{port}"), secret)
         node = Keeper(connector_plan(home, port))
@@ -94,5 +94,5 @@ def _only_one(home: Path) -> Iterator[None]:
 
 def _listen(lines: IO[bytes] | None, came: threading.Event) -> None:
     for line in lines or ():
-        if line.strip() == TASK.encode("ascii"):
+        if line.strip() == TASK_CAME.encode("ascii"):
             came.set()

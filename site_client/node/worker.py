@@ -18,9 +18,9 @@ from queue import Empty, SimpleQueue
 from typing import IO
 
 from fedrad.processes import Child, Plan
-from site_client.node.runner import DONE, PAUSING, READY, WORKING
 from site_client.settings import Resources
 
+READY, DONE, PAUSING, WORKING = "ready", "done", "pausing", "working"  # a runner's words
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _START_S = 300.0  # the longest that a runner may take to get ready
 

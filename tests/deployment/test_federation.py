@@ -1,23 +1,51 @@
-"""A whole study over real processes: mutual TLS, approved contract, privacy on, DICOM in."""
+"""A whole study over real processes: mutual TLS, approved contract, privacy on, DICOM in.
+
+One federation for all tests of this file; they run in order.
+"""
 
 from __future__ import annotations
 
+import io
 import json
+import signal
+import socket
 import subprocess
 import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from deployed import PROGRAM, SITES, STUDY, Federation, make_homes, need_nginx
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.serverapp import Grid
 
 from aggregator.checkpoints import latest_round
+from aggregator.deployment.superlink import control, runtime, secret
+from aggregator.exchange import receive
+from aggregator.run_folder import DATABASE
+from aggregator.store import Store
 from aggregator.studies import run_folder
+from fedrad.clock import SystemClock
+from fedrad.flower.bundle import bundle
+from fedrad.flower.serving import serve
+from fedrad.flower.tasks import TaskSource
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def federation(tmp_path: Path):
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     need_nginx()
-    running = Federation(make_homes(tmp_path, "federation.rounds=1", "evaluation.every_rounds=1"))
+    homes = make_homes(
+        tmp_path_factory.mktemp("federation"), "federation.rounds=1", "evaluation.every_rounds=1"
+    )
+    running = Federation(homes)
+    running.open()
+    running.until_online()
     yield running
     running.close()
 
@@ -27,17 +55,147 @@ def command(module: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, capture_output=True, text=True, timeout=280, check=False)
 
 
-@pytest.mark.long
+def rows(federation: Federation, table: str) -> pd.DataFrame:
+    with Store(run_folder(federation.hub, STUDY) / DATABASE) as store:
+        return store.frame(table)
+
+
 def test_a_study_runs_over_mutual_tls_and_ends_with_a_report(federation: Federation) -> None:
-    federation.open()
-    federation.until_online()
     ended = command("aggregator", "run", "--home", str(federation.hub), "--json")
     assert ended.returncode == 0, ended.stderr + federation.logs()
     table = json.loads(ended.stdout)
     assert table["outcome"] == "completed"
-    folder = run_folder(federation.hub, STUDY)
-    assert latest_round(folder) == 1
+    assert latest_round(run_folder(federation.hub, STUDY)) == 1
     assert Path(table["report"]).stat().st_size > 10_000
+    assert "round 1 is committed" in ended.stderr
+
+
+def test_every_site_trained_and_paid_and_is_known_by_its_key(federation: Federation) -> None:
+    replies = rows(federation, "replies")
+    trained = replies[(replies["phase"] == "train") & (replies["outcome"] == "done")]
+    assert sorted(trained["site"]) == sorted(SITES)
+    assert (rows(federation, "privacy")["epsilon"] > 0).all()
     for site in SITES:
-        lines = (federation.homes.home(site) / "ledger.jsonl").read_text().splitlines()
-        assert lines
+        ledger = (federation.homes.home(site) / "ledger.jsonl").read_text().splitlines()
+        assert {json.loads(line)["kind"] for line in ledger} >= {"reserve", "commit"}
+
+
+def test_status_and_sites_tell_what_is_there(federation: Federation) -> None:
+    ended = command("aggregator", "status", "--home", str(federation.hub), "--json")
+    table = json.loads(ended.stdout)
+    assert (ended.returncode, table["running"], table["state"]) == (0, True, "open")
+    assert {row["site"]: row["node"] for row in table["sites"]} == dict.fromkeys(SITES, "online")
+    assert table["studies"] == [{"study": STUDY, "sites": sorted(SITES), "round": 1, "rounds": 1}]
+
+
+def test_a_second_server_of_one_home_is_refused(federation: Federation) -> None:
+    ended = command("aggregator", "start", "--home", str(federation.hub))
+    assert ended.returncode == 1
+    assert "runs already" in ended.stderr
+
+
+def test_a_second_program_of_one_site_is_refused(federation: Federation) -> None:
+    ended = command("site_client", "start", "--home", str(federation.homes.home("east")))
+    assert ended.returncode == 1
+    assert "runs already" in ended.stderr
+
+
+CODE = """
+import socket
+from pathlib import Path
+Path({path!r}).write_text("run")
+socket.create_connection(("127.0.0.1", {port})).close()
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+app = ClientApp()
+server = ServerApp()
+"""
+
+
+def hostile(path: Path, port: int, kind: str = "serverapp") -> bytes:
+    """Return a bundle whose import writes a file and opens a connection."""
+    project = bundle(1)
+    with zipfile.ZipFile(io.BytesIO(project)) as archive:
+        text = archive.read("pyproject.toml").decode()
+    text = text.replace('"installed:only"', '"evil:server"', 1)
+    text = text.replace('"installed:only"', '"evil:app"').replace("serverapp", kind, 1)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("pyproject.toml", text)
+        archive.writestr("evil.py", CODE.format(path=str(path), port=port))
+    return buffer.getvalue()
+
+
+class Doorbell:
+    """A socket that notes whether anybody connected."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port, self.rung = self._socket.getsockname()[1], False
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        self._socket.accept()
+        self.rung = True
+
+
+def ended(federation: Federation, run: int) -> tuple[str, str]:
+    """Wait for the end of a run; return its outcome and why."""
+    connection = control(federation.hub)
+    try:
+        federation.until(lambda: _run(connection, run).status == "finished")
+        found = _run(connection, run)
+    finally:
+        connection.close()
+    return found.outcome, found.details
+
+
+def _run(connection, run: int):
+    return next(one for one in connection.runs() if one.run_id == run)
+
+
+def unpacked(federation: Federation, name: str) -> list[Path]:
+    return [path for path in federation.homes.folder.rglob("*") if name in path.name]
+
+
+def test_a_hostile_bundle_is_not_run_at_the_coordinator(
+    federation: Federation, tmp_path: Path
+) -> None:
+    bell = Doorbell()
+    run = federation.run_bundle(hostile(tmp_path / "mark", bell.port))
+    outcome, details = ended(federation, run)
+    assert outcome == "failed"
+    assert "is not the one that this coordinator starts" in details
+    assert not (tmp_path / "mark").exists()
+    assert not bell.rung
+    assert not unpacked(federation, "evil")
+
+
+def ask_everybody(replies: list[Message], grid: Grid, context: Context) -> None:
+    content = RecordDict({"c": ConfigRecord({"x": 1})})
+    asked = [Message(content, node, "train", group_id="1") for node in grid.get_node_ids()]
+    replies.extend(receive(grid, grid.push_messages(asked), 60.0, clock=SystemClock()))
+
+
+def test_a_hostile_bundle_is_refused_by_every_site_before_it_is_unpacked(
+    federation: Federation, tmp_path: Path
+) -> None:
+    """Whoever holds the coordinator takes the task and asks the sites to run its bundle."""
+    bell, replies = Doorbell(), []
+    launcher = federation.children["hub"].process
+    launcher.send_signal(signal.SIGSTOP)  # it would refuse the task first
+    try:
+        federation.run_bundle(hostile(tmp_path / "mark", bell.port))
+        offer = TaskSource(runtime(federation.hub), secret(federation.hub)).acquire()
+        assert offer is not None
+        serve(runtime(federation.hub), offer.token, lambda _: partial(ask_everybody, replies))
+    finally:
+        launcher.send_signal(signal.SIGCONT)
+    assert [reply.has_error() for reply in replies] == [True] * len(SITES)
+    assert all("is not the one without code" in reply.error.reason for reply in replies)
+    assert not (tmp_path / "mark").exists()
+    assert not bell.rung
+    assert not unpacked(federation, "evil")
+    for site in SITES:
+        notes = (federation.homes.home(site) / "audit.jsonl").read_text()
+        assert "task refused" in notes

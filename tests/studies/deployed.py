@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -23,11 +24,11 @@ from tiny_study import SEED, tiny_scenario, tiny_task
 from aggregator.deployment.runs import sites_table
 from aggregator.deployment.superlink import control
 from aggregator.enrol import Wishes, enrol
-from aggregator.home import Coordinator
+from aggregator.home import Coordinator, read_coordinator
 from aggregator.opening import open_home
 from fedrad.contract import Conditions
 from fedrad.processes import Child, Plan, free_port
-from fedrad.task import write_task
+from fedrad.task import Task, write_task
 from simulations import premises
 from simulations.hospital import HospitalSpec, write_hospital
 from simulations.places import home_of, site_folder
@@ -136,6 +137,9 @@ class Federation:
             child.end()
         left = [line for _, line in command_lines() if self.marks(line)]
         assert not left, left
+        host, _, port = read_coordinator(self.hub).gateway.listen.partition(":")
+        with socket.socket() as door:
+            assert door.connect_ex((host, int(port))), "the gateway still answers"
 
 
 def command_lines() -> list[tuple[int, str]]:
@@ -153,27 +157,40 @@ def command_lines() -> list[tuple[int, str]]:
 
 def make_homes(folder: Path, *settings: str, patients: int = 40) -> Homes:
     """Make all homes, enrol, accept and approve: ready to start."""
-    homes = Homes(folder)
-    port = free_port()
-    who = Coordinator(name="The hub", address=f"localhost:{port}")
-    open_home(homes.hub, who, CLOCK, listen=f"127.0.0.1:{port}")
-    path = homes.hub / "aggregator.toml"
-    ports = f"[ports]\nsuperlink = {free_port()}\nhealth = {free_port()}\n"
-    path.write_text(re.sub(r"\[ports\][^\[]*", ports, path.read_text()))
-    task = tiny_task(*settings)
+    homes, task = Homes(folder), tiny_task(*settings)
     scenario = tiny_scenario(
         limits={site: Limits(epsilon_limit=50.0, min_patients=1) for site in SITES},
         hospitals=tuple(HospitalSpec(name=site, patients=patients, size=64) for site in SITES),
     )
-    write_task(folder / "task.toml", task)
     for spec in scenario.hospitals:
         write_hospital(site_folder(folder, spec.name), spec, seed=SEED)
         premises.open_home(folder, spec.name, scenario, task, seed=SEED)
         homes.join(spec.name, patients=20)
+    enrol_all(homes, task)
+    for site in SITES:
+        homes.approve(site)
+    return homes
+
+
+def make_doors(folder: Path) -> Homes:
+    """Make homes without images: enough for everything but training."""
+    homes = Homes(folder)
+    for site in SITES:
+        homes.join(site)
+    enrol_all(homes, tiny_task())
+    return homes
+
+
+def enrol_all(homes: Homes, task: Task) -> None:
+    """Make the coordinator's home and let the hospitals that asked in."""
+    port, path = free_port(), homes.hub / "aggregator.toml"
+    who = Coordinator(name="The hub", address=f"localhost:{port}")
+    open_home(homes.hub, who, CLOCK, listen=f"127.0.0.1:{port}")
+    ports = f"[ports]\nsuperlink = {free_port()}\nhealth = {free_port()}\n"
+    path.write_text(re.sub(r"\[ports\][^\[]*", ports, path.read_text()))
+    write_task(homes.folder / "task.toml", task)
     conditions = Conditions(expires="2099-12-31", recipients=("the sites",))
-    wishes = Wishes(study=STUDY, task=folder / "task.toml", conditions=conditions)
+    wishes = Wishes(study=STUDY, task=homes.folder / "task.toml", conditions=conditions)
     enrol(homes.hub, [homes.request(site) for site in SITES], wishes, CLOCK)
     for site in SITES:
         homes.accept(site)
-        homes.approve(site)
-    return homes
