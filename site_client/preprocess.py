@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.data import get_track_meta, set_track_meta
 from monai.transforms import (
     Compose,
     Lambda,
@@ -68,7 +69,7 @@ def prepare_image(
     shape = resized_shape(values.shape, spacing_mm, task)
     steps = [*_resizing(values.shape, shape), *_intensity(task.recipe.intensity)]
     steps += _padding(shape, task.recipe.size)
-    return _array(Compose(steps)(torch.from_numpy(np.ascontiguousarray(values))[None]))
+    return _applied(steps, np.ascontiguousarray(values))
 
 
 def prepare_mask(
@@ -89,8 +90,7 @@ def prepare_mask(
     """
     shape = resized_shape(mask.shape, spacing_mm, task)
     steps = _resizing(mask.shape, shape) + _padding(shape, task.recipe.size)
-    inside = Compose(steps)(torch.from_numpy(mask.astype(np.float32))[None])
-    return np.asarray(_array(inside) >= 0.5, np.uint8)
+    return np.asarray(_applied(steps, mask.astype(np.float32)) >= 0.5, np.uint8)
 
 
 def resized_shape(shape: Sequence[int], spacing_mm: Sequence[float], task: Task) -> tuple[int, ...]:
@@ -142,6 +142,13 @@ def _limits(values: dict[str, Any]) -> tuple[float, float]:
     return float(values["low"]), float(values["high"])
 
 
-def _array(image: Any) -> NDArray[np.float32]:
+def _applied(steps: list[Any], values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run the steps on plain tensors: MONAI's bookkeeping of where an image was costs as much."""
+    before = get_track_meta()
+    set_track_meta(False)
+    try:
+        image = Compose(steps)(torch.from_numpy(values)[None])
+    finally:
+        set_track_meta(before)
     plain = image.as_tensor() if hasattr(image, "as_tensor") else image
     return np.ascontiguousarray(plain.numpy(), dtype=np.float32)
