@@ -143,11 +143,9 @@ def _scored(task: Task, stock: Stock) -> Iterator[Line]:
     counts = {name: found[_SCORED] for name, found in by_class(task, stock).items()}
     found = ", ".join(f"{number} {name}" for name, number in counts.items())
     limit = f"at least {least}" + " of each class" * (task.labels.source == "csv")
-    few = [name for name, number in counts.items() if number < least]
-    if few:
-        do = (
-            f"more cases, {few[0]} above all: with so few this site's own figures are not estimable"
-        )
+    fewest = min(counts, key=lambda name: counts[name])
+    if counts[fewest] < least:
+        do = f"more cases, {fewest!r} above all: this site's own figures are not estimable"
         yield warning("patients to score on", found, limit=limit, do=do)
     else:
         yield ok("patients to score on", found, limit)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fedrad.errors import DataError, FedradError, LabelError, NotReadyError, PrivacyError
+from fedrad.errors import DataError, FedradError, LabelError, NotReadyError, PrivacyError, RunError
 from fedrad.task import Task
 from site_client import home as site_home
 from site_client.catalogue import update_catalogue
@@ -81,7 +81,7 @@ def take_stock(place: Place, say: Say) -> Stock:
     try:
         for stage in _stages(place, stock, say):
             stock = stage
-    except (DataError, PrivacyError) as error:
+    except (DataError, PrivacyError, RunError) as error:
         return dataclasses.replace(stock, stopped=_line(place, error))
     return stock
 
@@ -114,6 +114,8 @@ def _stages(place: Place, stock: Stock, say: Say) -> Iterator[Stock]:
 def _line(place: Place, error: FedradError) -> Line:
     if isinstance(error, LabelError):
         return no("labels", str(error), do="")  # the sentence ends with the way out
+    if isinstance(error, RunError):
+        return no("disk", str(error), do="")
     if isinstance(error, PrivacyError):
         code = NO if isinstance(error, NotReadyError) else error.exit_code
         return no("patients", str(error), do="", code=code)

@@ -173,6 +173,19 @@ def test_a_disk_without_room_is_a_no(hospital: Any) -> None:
     assert room_line(much, settings).verdict == "warning"
 
 
+def test_a_cache_that_cannot_be_written_is_a_no_and_the_rest_is_told(
+    hospital: Any, said: Said
+) -> None:
+    hospital.fill(4)
+    (hospital.home / "cache").rmdir()
+    (hospital.home / "cache").write_text("in the way")
+    found = hospital.check()
+    assert found.exit_code == 1
+    assert "cannot be written" in said(found, "disk")
+    assert found.patients["all"]["train"] == 3
+    assert not found.prepared
+
+
 def test_more_threads_or_memory_than_there_are_is_a_warning(hospital: Any, said: Said) -> None:
     with (hospital.home / "site.toml").open("a") as file:
         file.write("[resources]\nthreads = 4096\nmemory_gib = 1e6\n")
