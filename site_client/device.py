@@ -11,7 +11,7 @@ def device_of(name: str) -> torch.device:
     """Return the processor that a setting names.
 
     Raises:
-        SettingsError: It names a GPU that this machine, or this torch, does not have.
+        SettingsError: It names a GPU: this machine does not have it, or nothing here uses it.
     """
     if name == "cpu":
         return torch.device("cpu")
@@ -23,4 +23,5 @@ def device_of(name: str) -> torch.device:
             "mend the driver, or write device = 'cpu' if the site is to train slowly"
         )
         raise SettingsError("resources", (line,))
-    return device
+    line = f"device {name!r} is there, but this version trains on the CPU: write device = 'cpu'"
+    raise SettingsError("resources", (line,))

@@ -1,0 +1,105 @@
+"""Programs that are kept: started again, ended with all they started, never left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from fedrad.processes import Child, Keeper, Plan
+
+SLEEP = (sys.executable, "-S", "-c", "import time; time.sleep(600)")
+
+
+def plan(tmp_path: Path, *command: str, **more: object) -> Plan:
+    return Plan(name="test", command=command or SLEEP, log=tmp_path / "log", **more)
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
+
+
+def gone(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Iterator[Keeper]:
+    kept = Keeper(plan(tmp_path), shortest_s=0.01, longest_s=0.05)
+    kept.tend()
+    yield kept
+    kept.end()
+
+
+def test_a_child_that_is_killed_is_started_again(keeper: Keeper) -> None:
+    for start in (1, 2, 3):
+        assert keeper.starts == start
+        os.kill(keeper.child.process.pid, signal.SIGKILL)
+        wait_for(keeper.tend)
+
+
+def test_a_child_that_keeps_dying_is_started_ever_more_rarely(tmp_path: Path) -> None:
+    kept = Keeper(plan(tmp_path, "/bin/false"), shortest_s=1000.0, longest_s=4000.0)
+    waits = []
+    for _ in range(4):
+        kept._next_s = 0.0
+        kept.tend()
+        wait_for(lambda: not kept.alive)
+        before = time.monotonic()
+        assert not kept.tend()
+        waits.append(round((kept._next_s - before) / 1000))
+    assert waits == [1, 2, 4, 4]
+
+
+def test_what_a_child_started_ends_with_it(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True)"
+    )
+    child = Child(plan(tmp_path, sys.executable, "-c", code + "; p.wait()", read=True))
+    below = int(child.process.stdout.readline())
+    child.end()
+    wait_for(lambda: gone(below))
+    assert not child.alive
+
+
+def test_a_child_that_does_not_listen_is_ended(tmp_path: Path) -> None:
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)"
+    more = "; time.sleep(600)"
+    child = Child(plan(tmp_path, sys.executable, "-c", code + more, read=True, grace_s=0.1))
+    child.process.stdout.readline()
+    child.end()
+    assert child.process.returncode == -signal.SIGKILL
+
+
+def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    """Whoever kills the command that was started leaves no program behind."""
+    code = (
+        "import sys, time; from pathlib import Path; from fedrad.processes import *;"
+        f"c = Child(Plan(name='x', command={SLEEP!r}, log=Path({str(tmp_path / 'log')!r})));"
+        "print(c.process.pid, flush=True); time.sleep(600)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    below = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: gone(below))
+
+
+def test_a_secret_is_given_where_no_other_process_reads_it(tmp_path: Path) -> None:
+    code = "import sys; print(sys.stdin.read()[::-1])"
+    child = Child(plan(tmp_path, sys.executable, "-c", code, given=b"secret", read=True))
+    assert child.process.stdout.read() == b"terces\n"
+    assert b"secret" not in b" ".join(map(str.encode, child.process.args))
+    child.end()
