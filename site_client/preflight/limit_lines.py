@@ -9,10 +9,11 @@ import dataclasses
 from collections.abc import Iterator
 
 from fedrad.clock import Clock
-from fedrad.errors import PrivacyError
+from fedrad.errors import DeclinedError, PrivacyError
 from fedrad.task import task_hash
 from site_client import audit
 from site_client.allowance import Allowance, as_lines, read_allowance
+from site_client.approvals import refuse_unapproved_software
 from site_client.guard import check_anchor
 from site_client.journal import Journal
 from site_client.preflight.lines import DAMAGED, POLICY, Line, no, ok, warning
@@ -26,6 +27,7 @@ _LIMITS = "this site's limits"
 def limit_lines(place: Place, stock: Stock, clock: Clock) -> Iterator[Line]:
     """Yield what there is to say of approval, ledger, limits and the cohort's seal."""
     yield _approval(place)
+    yield _software(place)
     try:
         lines = Journal(place.home, clock).lines()
         check_anchor(audit.last_head(place.home), lines)
@@ -42,8 +44,16 @@ def _approval(place: Place) -> Line:
     hash_ = task_hash(place.task)
     if hash_ in place.settings.approval.studies:
         return ok("approval", "the task is in [approval] studies")
-    do = f"once this hospital agrees, put {hash_} into [approval] studies"
+    do = f"once this hospital agrees: fedrad-site approve, which lists {hash_}"
     return warning("approval", "the task is not approved yet", do=do)
+
+
+def _software(place: Place) -> Line:
+    try:
+        refuse_unapproved_software(place.home, place.settings)
+    except DeclinedError as error:
+        return warning("software", str(error), do="a coordinator's study needs IT's approval too")
+    return ok("software", "what is installed was approved")
 
 
 def _allowed(place: Place, stock: Stock) -> Iterator[Line]:

@@ -21,6 +21,7 @@ from site_client.opening_text import Source, settings_text
 from site_client.settings import SiteSettings, read_site
 
 MACHINE = Machine(cores=4, memory_gib=15.6, free_gib=321.0, time_zone="CET (UTC+01:00)")
+NOT_YET = {"disk_gib"}  # refused until it does something
 KINDS = ("folder", "dicomweb", "dimse")
 
 
@@ -50,10 +51,10 @@ def test_every_option_can_be_switched_on(kind: str, written_for: str) -> None:
     everything = build(SiteSettings, table)
     assert everything.archive.kind == kind
     assert everything.patients.mapping == Path("mapping.csv")
-    assert table.keys() == set(SiteSettings.__dataclass_fields__)
-    for of in ("patients", "privacy", "reading", "splits", "deidentify"):
+    assert table.keys() == set(SiteSettings.__dataclass_fields__) - {"coordinator"}
+    for of in set(table) - {"archive"}:
         known = set(type(getattr(everything, of)).__dataclass_fields__)
-        assert table[of].keys() == known
+        assert table[of].keys() == known - NOT_YET
 
 
 def test_what_is_off_names_the_defaults() -> None:

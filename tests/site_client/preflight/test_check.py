@@ -36,7 +36,7 @@ def test_a_hospital_that_fits_may_join(
     assert (found["answer"], found["approved"], found["prepared"]) == ("yes", True, True)
     assert sum(found["patients"]["all"].values()) == 40
     odd = [line["about"] for line in found["lines"] if line["verdict"] != "ok"]
-    assert odd == ["patients agreed"]  # the study was signed for 20, the archive has 19
+    assert odd == ["patients agreed", "software"]  # signed for 20, there are 19; IT was not asked
     assert run(*words) == 0
     shown = capsys.readouterr()
     assert shown.out.startswith("Can east join tiny? Yes.\n")
@@ -68,6 +68,7 @@ def test_patients_are_counted_by_class_and_split(hospital: Any, said: Said) -> N
     assert [(one.reason, one.files) for one in found.set_aside] == [("no-label", 6)]
     hash_ = task_hash(hospital.task)
     assert said(found, "approval").startswith("warning: the task is not approved yet | once this")
+    assert said(found, "software").startswith("warning: the installed software")
     assert hash_ in said(found, "approval")
 
 
