@@ -40,6 +40,7 @@ _make_message = private("flwr.app.message", "make_message")
 _metadata_from = private("flwr.common.serde", "metadata_from_proto")
 _PullError = private("flwr.supercore.inflatable.inflatable_utils", "ObjectPullError")
 _REFUSED_OBJECTS = (_PullError, TypeError, ValueError, KeyError)
+_RETURN_S, _LOOK_S = 100.0, 1.0  # Flower refuses a node for 60 s after it died
 _POLL_S = 0.15  # the SuperLink needs about a tenth of that to answer
 
 Study = Callable[[Grid, Context], None]
@@ -50,7 +51,9 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
     """Flower's grid with packed messages, and one request for all replies that are out.
 
     What has come is held as metadata only; its content is pulled when it is asked for, so
-    that one update at a time is in memory.
+    that one update at a time is in memory. A question to a node that has just gone waits for
+    its return: Flower would answer it with an error at once, and a round after the other
+    would be void while the others pay for it.
     """
 
     poll_s = SHORTEST_S  # of looking here; the SuperLink is asked as ``Patience`` says
@@ -61,10 +64,12 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
         self._here: dict[str, tuple[Any, Any]] = {}
         self._patience = Patience(share=0.02, shortest_s=_POLL_S)
         self._next_s = 0.0
+        self._gone: dict[int, float] = {}  # node -> since when it is missed
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Send messages, packed; return their ids in order."""
         asked, packer = list(messages), Packer()
+        self._await({message.metadata.dst_node_id for message in asked})
         contents = [message.content for message in asked]
         try:
             for message in asked:
@@ -82,6 +87,16 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
         self._ask()
         here = [self._here.pop(key) for key in message_ids if key in self._here]
         return [self._content(*one) for one in here]
+
+    def _await(self, nodes: set[int]) -> None:
+        """Wait for nodes that are away, each for as long as a killed one may need."""
+        while True:
+            now, here = time.monotonic(), {node.node_id for node in self.get_nodes()}
+            away = nodes - here
+            self._gone = {node: self._gone.get(node, now) for node in away}
+            if all(now - since > _RETURN_S for since in self._gone.values()):
+                return
+            time.sleep(_LOOK_S)
 
     def _ask(self) -> None:
         if not self._out or time.monotonic() < self._next_s:

@@ -65,7 +65,11 @@ def installed_app(home: Path, pause: Callable[[], None]) -> Callable[[Message, C
         if late_s > 0:
             reason = f"the question was answered {late_s:.0f} s after its deadline: not worked on"
             return Message(Error(code=REFUSED, reason=reason), reply_to=message)
-        return app(message, context)
+        begun_s = time.monotonic()
+        reply = app(message, context)
+        kind, group = message.metadata.message_type, message.metadata.group_id
+        _log.info("%s of round %s worked on for %.3f s", kind, group, time.monotonic() - begun_s)
+        return reply
 
     return answered
 

@@ -123,6 +123,17 @@ class Federation:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    def kill_study(self) -> None:
+        """End the program of the study that runs, without a word."""
+        for pid in self.study_pids():
+            os.kill(pid, signal.SIGKILL)
+
+    def study_pids(self) -> list[int]:
+        """Return the programs of studies: children of the coordinator's command."""
+        hub = self.children["hub"].process.pid
+        found = [pid for pid, line in command_lines() if "study_process" in line]
+        return [pid for pid in found if _parent(pid) == hub]
+
     def logs(self) -> str:
         """Return the end of every log."""
         paths = [*self.homes.folder.glob("*.log"), *self.homes.folder.rglob("logs/*.log")]
@@ -140,6 +151,13 @@ class Federation:
         host, _, port = read_coordinator(self.hub).gateway.listen.partition(":")
         with socket.socket() as door:
             assert door.connect_ex((host, int(port))), "the gateway still answers"
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def command_lines() -> list[tuple[int, str]]:

@@ -1,0 +1,132 @@
+"""Any process is killed without a word, in the middle of a study: the study goes on.
+
+One federation and one study for the whole file; ``make test-long`` runs it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from deployed import PROGRAM, SITES, STUDY, Federation, make_homes, need_nginx
+
+from aggregator.checkpoints import latest_round, read_round
+from aggregator.run_folder import DATABASE
+from aggregator.store import Store
+from aggregator.studies import run_folder
+
+pytestmark = pytest.mark.long
+ROUNDS = 12
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    need_nginx()
+    settings = (
+        f"federation.rounds={ROUNDS}",
+        "federation.spare_rounds=12",
+        "federation.deadline_s=240",
+        "privacy.noise_multiplier=12.0",
+        "evaluation.every_rounds=50",
+    )
+    running = Federation(make_homes(tmp_path_factory.mktemp("kills"), *settings))
+    running.open()
+    running.until_online()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def study(federation: Federation) -> Iterator[list[subprocess.Popen[str]]]:
+    runs = [begin(federation)]
+    yield runs
+    for run in runs:
+        run.kill()
+        run.wait()
+
+
+def begin(federation: Federation) -> subprocess.Popen[str]:
+    line = [sys.executable, "-c", PROGRAM.format(module="aggregator"), "run"]
+    log = (federation.homes.folder / "run.log").open("a")
+    return subprocess.Popen([*line, "--home", str(federation.hub)], stdout=log, stderr=log)
+
+
+def committed(federation: Federation) -> int:
+    folder = run_folder(federation.hub, STUDY)
+    last = latest_round(folder) if folder.exists() else None
+    return read_round(folder, last)[0].committed if last else 0
+
+
+def one_more_round(federation: Federation, more: int = 1) -> None:
+    wanted = min(committed(federation) + more, ROUNDS)
+    federation.until(lambda: committed(federation) >= wanted, 600.0)
+
+
+def test_a_round_is_committed_before_anything_is_killed(federation, study) -> None:
+    one_more_round(federation)
+
+
+def test_the_runner_is_replaced_and_the_site_takes_part_again(federation, study) -> None:
+    home = str(federation.homes.home("east"))
+    federation.kill(f"site_client.node.runner {home}")
+    one_more_round(federation)
+    assert federation.pids(f"site_client.node.runner {home}")
+
+
+def test_the_node_comes_back_although_flower_refuses_it_for_a_minute(federation, study) -> None:
+    federation.kill(f"site_client.node.connector {federation.homes.home('north')}")
+    one_more_round(federation)
+    federation.until_online(wait_s=180.0)
+
+
+def test_the_superlink_comes_back_and_the_round_goes_on(federation, study) -> None:
+    federation.kill("aggregator.deployment.superlink")
+    one_more_round(federation)
+
+
+def test_the_gateway_comes_back_and_the_round_goes_on(federation, study) -> None:
+    federation.kill("nginx: master")
+    one_more_round(federation)
+
+
+def test_a_site_whose_start_was_killed_leaves_nothing_and_comes_back(federation, study) -> None:
+    home = federation.homes.home("south")
+    federation.children["south"].process.kill()
+    federation.children.pop("south").process.wait()
+    federation.until(lambda: not federation.pids(str(home)))
+    federation.start("south", "site_client", home)
+    one_more_round(federation)
+
+
+def test_a_study_whose_program_was_killed_is_reported_and_taken_up_again(federation, study) -> None:
+    before = committed(federation)
+    federation.kill_study()
+    assert study[-1].wait(120) == 1
+    study.append(begin(federation))
+    one_more_round(federation)
+    assert committed(federation) > before
+
+
+def test_a_coordinator_whose_start_was_killed_leaves_nothing_and_goes_on(federation, study) -> None:
+    before = committed(federation)
+    federation.children["hub"].process.kill()
+    federation.children.pop("hub").process.wait()
+    study[-1].wait(180)
+    federation.until(lambda: not federation.pids(str(federation.hub)))
+    federation.start("hub", "aggregator", federation.hub)
+    federation.until_online(wait_s=240.0)
+    study.append(begin(federation))
+    assert study[-1].wait(900) == 0, federation.logs()
+    assert before < committed(federation) == ROUNDS
+
+
+def test_no_round_was_lost_or_counted_twice(federation, study) -> None:
+    with Store(run_folder(federation.hub, STUDY) / DATABASE) as store:
+        rounds, replies = store.frame("rounds"), store.frame("replies")
+    states = rounds["state"].value_counts().to_dict()
+    assert states.get("committed", 0) + states.get("evaluated", 0) == ROUNDS
+    done = replies[(replies["phase"] == "train") & (replies["outcome"] == "done")]
+    assert not done.duplicated(["round", "site"]).any()
+    assert set(done["site"]) == set(SITES)
