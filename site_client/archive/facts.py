@@ -130,7 +130,7 @@ def digest_chunk(folder: str, files: list[tuple[str, int, int]]) -> tuple[list[s
 def _digest(path: Path, listed: tuple[int, int]) -> str:
     try:
         with foreign_bytes("unreadable"), open_ordinary(path, listed) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except UnusableFileError:
         return ""
 
