@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless
 
 from site_client.archive.facts import read_facts
 from site_client.archive.faults import UnusableFileError
 from site_client.archive.folder import list_archive
+from site_client.archive.readers import Readers, Request
 from site_client.catalogue import look_at, update_catalogue
 from site_client.cli import app
 from site_client.export import export
@@ -82,17 +83,19 @@ def strange_files(whole: bytes) -> dict[str, tuple[bytes, str]]:
         "undefined length": (before_pixels(whole, element(b"UN", 0xFFFFFFFF)), "unreadable"),
         "thousand sequences": (before_pixels(whole, sequences(1000)), "too-deep"),
         "deflated": (deflated(whole, 1000), ""),
-        "deflated bomb": (deflated(whole, 300 << 20), "too-large"),
+        "deflated bomb": (deflated(whole, 20 << 20), "too-large"),
         "deflated and cut": (deflated(whole, 1 << 20)[:-600], "truncated"),
     }
 
 
-def test_strange_contents_have_true_reasons_in_the_catalogue(site: Any, whole: bytes) -> None:
+def test_strange_contents_have_true_reasons_in_the_catalogue(
+    site: Any, site_toml: str, whole: bytes
+) -> None:
+    site.settings(f"{site_toml}[reading]\ninflated_mib = 4\n")
     wanted = {}
     for name, (content, wanted[name]) in strange_files(whole).items():
         (site.archive / name).write_bytes(content.replace(b"P0", name[-2:].encode()))
-    table = look_at(site.archive).set_index("file")["fault"]
-    assert table.to_dict() == wanted
+    assert update_catalogue(site.home).set_index("file")["fault"].to_dict() == wanted
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,29 @@ def test_a_header_that_claims_what_is_not_there_is_set_aside(
 ) -> None:
     site.add(write_image(SQUARE, "P1", **said), "x.dcm")
     assert list(look_at(site.archive)["reason"]) == [reason]
+
+
+def large_inside(stream: bytes, side: int) -> bytes:
+    """Return a JPEG 2000 stream that says of itself that it is ``side`` x ``side`` (SIZ, A.5.1)."""
+    at = stream.index(b"\xff\x51") + 6
+    size = struct.pack(">II", side, side)
+    return stream[:at] + size + stream[at + 8 : at + 16] + size + stream[at + 24 :]
+
+
+@pytest.mark.parametrize("side", [3000, 60_000])
+def test_pixels_that_are_larger_than_the_header_says_cost_no_more_than_allowed(
+    site: Any, write_image: Any, side: int
+) -> None:
+    """A decoder goes by the stream: 60,000 squared would be gigabytes."""
+    file = write_image(np.kron(SQUARE, np.ones((4, 4), np.uint16)), "P1")
+    file.compress(JPEG2000Lossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
+    path = site.add(file, "x.dcm")
+    path.write_bytes(large_inside(path.read_bytes(), side))
+    assert list(look_at(site.archive)["fault"]) == [""]
+    request = Request("site_client.archive.instances:stored_values", {"path": str(path)})
+    with Readers(Reading(memory_gib=0.5)) as readers, pytest.raises(UnusableFileError) as error:
+        readers.one(request)
+    assert error.value.reason in ("pixels-unreadable", "too-large", "too-slow")
 
 
 def test_what_is_no_file_is_named_in_the_catalogue_and_among_copies(site: Any) -> None:
