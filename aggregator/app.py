@@ -88,12 +88,12 @@ def _join(setup: RunSetup, store: Store, grid: Grid) -> dict[int, str]:
         nodes = find(grid, setup.contract, clock=setup.clock, deadline_s=plan.deadline_s)
     else:
         nodes = setup.identify(grid)
-    present = set(nodes.values())
+    present, trainers = set(nodes.values()), set(setup.contract.trainers)
     store.record_sites(_site(setup, name, joined=name in present) for name in setup.contract.sites)
-    if len(present) < plan.quorum:
-        missing = sorted(set(setup.contract.sites) - present)
+    if len(present & trainers) < plan.quorum:
+        missing = sorted(trainers - present)
         raise RunError(
-            f"{len(present)} sites are there and the quorum is {plan.quorum}; "
+            f"{len(present & trainers)} sites are there and the quorum is {plan.quorum}; "
             f"missing: {', '.join(missing) or 'none, the contract names too few'}"
         )
     return nodes

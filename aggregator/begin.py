@@ -87,6 +87,11 @@ def _refuse_misfit(setup: RunSetup) -> None:
     starting = setup.contract.starting
     if starting is not None and starting.model != digest(setup.initial):
         raise RunError("the contract pins other starting weights than the ones given")
+    conditions = setup.contract.conditions
+    if conditions is not None and conditions.expired(setup.clock.now()):
+        raise RunError(
+            f"the contract ended on {conditions.expires}: its sites abstain; enrol a study anew"
+        )
 
 
 def _refuse_other_run(setup: RunSetup, row: dict[str, object]) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from flwr.app import Message
 
 import fedrad
-from aggregator import checkpoints
+from aggregator import checkpoints, correspondence
+from aggregator.correspondence import Correspondence
 from aggregator.heard import read_heard
 from aggregator.setup import RunSetup
 from aggregator.spending import Spending, parse_lines
@@ -56,6 +57,8 @@ class Intake:
 
     def __init__(self, setup: RunSetup, store: Store) -> None:
         self._setup, self._store = setup, store
+        record = setup.audit or setup.folder / correspondence.NAME
+        self._letters = Correspondence(record, setup.clock)
         plan = setup.task.federation
         most_lines = _LINES_A_ROUND * (plan.rounds + plan.spare_rounds + 1)
         self._spending = Spending(setup.task.privacy.delta, most_lines=most_lines)
@@ -81,6 +84,7 @@ class Intake:
             if message.metadata.message_id:
                 asked = self._by_node.pop(message.metadata.dst_node_id)
                 self._by_message[message.metadata.message_id] = asked
+                self._letters.sent(asked.site, asked.request, content_bytes(message))
         self._tell()
 
     def take_update(self, message: Message, like: Parameters) -> dict[str, str]:
@@ -129,6 +133,7 @@ class Intake:
         """End the phase: who has not answered is ``offline``."""
         for asked in (*self._by_message.values(), *self._by_node.values()):
             self._store.record_reply(self._answer(asked, "failed", "offline"))
+            self._letters.silent(asked.site, asked.request, "no answer")
         self._by_message.clear()
         self._by_node.clear()
 
@@ -142,6 +147,7 @@ class Intake:
             raised = message.error.code == flower.APP_RAISED
             reason = "failed" if raised else "offline"
             self._store.record_reply(self._answer(asked, "failed", reason))
+            self._letters.silent(asked.site, asked.request, f"an error: {reason}")
             return None
         size = content_bytes(message)
         reply = _unread(asked.request)
@@ -181,6 +187,8 @@ class Intake:
         answer.bytes = opened.size
         also = [*opened.spent, *reports]
         self._store.record_reply(answer, also, ledger_lines=reply.events)
+        how = "accepted" if reply.outcome == "done" else f"{reply.outcome}: {reason}"
+        self._note(opened, how)
 
     def _refuse(self, opened: Opened, error: ProtocolError) -> None:
         asked = opened.asked
@@ -194,6 +202,12 @@ class Intake:
         self._store.record_event(
             "reply-refused", asked.request.round, site=asked.site, detail=detail
         )
+        self._note(opened, f"not accepted: {detail['problem']}")
+
+    def _note(self, opened: Opened, decision: str) -> None:
+        asked, reply = opened.asked, opened.reply
+        read = None if reply.reply_id == "" else reply
+        self._letters.received(asked.site, asked.request, read, size=opened.size, decision=decision)
 
     def _answer(self, asked: Asked, outcome: str, reason: str) -> Answer:
         return Answer(

@@ -54,12 +54,12 @@ class Run:
 
     def label(self, site: str) -> str:
         """What readers call the site: ``Hospital A``, or its own name without a letter."""
+        terms = self.contract.sites.get(site) if self.contract else None
+        what = ", external validation" if terms and terms.kind == "evaluate" else ""
         for row in self.tables["sites"]:
             if row["site"] == site and row["label"]:
-                return spoken_label(str(row["label"]))
-        if self.contract and site in self.contract.sites:
-            return spoken_label(self.contract.sites[site].label)
-        return site
+                return spoken_label(str(row["label"])) + what
+        return spoken_label(terms.label) + what if terms else site
 
     def full_name(self, site: str) -> str:
         """What sentences call the site: ``Hospital A (north)``."""

@@ -76,6 +76,7 @@ class RunSetup:
     seed: int = 0
     engine: str = "local"
     versions: Mapping[str, str] = field(default_factory=dict)
+    audit: Path | None = None  # the coordinator's record; absent: one in the run folder
     identify: Identify | None = None  # absent: names of nodes, in a simulation also by asking
     progress: Progress = field(default_factory=Silent)
     clock: Clock = field(default_factory=SystemClock)

@@ -174,9 +174,23 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
     ) -> tuple[tuple[Metric, ...], str]:
         """Return the figures of these sums, or what kind of error stood in their way."""
         try:
-            return tuple(self._setup.on_release(number, sums)), ""
+            return tuple(self._released_figures(number, sums)), ""
         except Exception as error:  # noqa: BLE001  # sums from elsewhere must not end a training
             return (), type(error).__name__
+
+    def _released_figures(
+        self, number: int, sums: dict[str, tuple[Block, ...]]
+    ) -> Iterator[Metric]:
+        """Yield the figures of those who train together, then each other site's own alone."""
+        trained = {site: own for site, own in sums.items() if self._trains(site)}
+        if trained or not sums:
+            yield from self._setup.on_release(number, trained)
+        for site in sorted(sums.keys() - trained.keys()):
+            alone = self._setup.on_release(number, {site: sums[site]})
+            yield from (row for row in alone if row.site == site)
+
+    def _trains(self, site: str) -> bool:
+        return self._setup.contract.sites[site].kind == "train"
 
     def _messages(
         self, phase: Phase, number: int, arrays: ArrayRecord, nodes: dict[int, str]
@@ -221,7 +235,8 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
 
     def _trainers(self) -> dict[int, str]:
         spent = self._intake.out_of_budget
-        return {node: site for node, site in self._nodes.items() if site not in spent}
+        able = set(self._setup.contract.trainers) - spent
+        return {node: site for node, site in self._nodes.items() if site in able}
 
     def _refuse_hopeless(self, grid: Grid, number: int) -> None:
         """End the run if round ``number`` cannot be, evaluating what nobody measured yet."""

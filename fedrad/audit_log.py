@@ -23,7 +23,7 @@ from fedrad.clock import Clock, stamp
 from fedrad.durable import canonical_json
 from fedrad.errors import DamagedStateError
 
-_TAIL = 1 << 16  # bytes read to find the last line; lines are a few hundred
+_TAIL = 1 << 16  # bytes read first to find the last line; lines are a few hundred
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,11 @@ def _last_hash(tail: bytes) -> str:
 
 
 def _tail(file: BinaryIO) -> bytes:
-    file.seek(0, os.SEEK_END)
-    file.seek(max(0, file.tell() - _TAIL))
-    return file.read()
+    """Return the end of a record, with a whole line in it if there is one anywhere."""
+    length, size = _TAIL, file.seek(0, os.SEEK_END)
+    while True:
+        file.seek(max(0, size - length))
+        tail = file.read()
+        if length >= size or _last_hash(tail):
+            return tail
+        length *= 4

@@ -23,13 +23,14 @@ from fedrad import durable, signatures
 from fedrad.contract import Contract, agreed_patients, contract_table
 from fedrad.documents import printable, read_document
 from fedrad.errors import EnrolmentError, SettingsError
-from fedrad.protocol.messages import SCHEMA as PROTOCOL
+from fedrad.protocol.messages import SCHEMA as WIRE
 from fedrad.settings import as_table, build, refuse_problems
 from fedrad.signatures import PrivateKey
 from fedrad.task import Task, parse_task, task_hash
 
 T = TypeVar("T")
 SCHEMA = 1
+PROTOCOL = WIRE  # of the messages of a round
 MOST_REQUEST = 64 * 1024  # bytes
 MOST_INVITATION = 4 * 1024 * 1024
 MOST_PATIENTS = 10_000_000
@@ -227,7 +228,11 @@ def read_invitation(path: Path) -> Invitation | Renewal:
     table = read_document(path, most_bytes=MOST_INVITATION)
     purpose = "renewal" if table.get("purpose") == "renewal" else "invitation"
     body, signature = _read(path, purpose, most_bytes=MOST_INVITATION)
-    answer = _built(Renewal if purpose == "renewal" else Invitation, body, path)
+    answer: Invitation | Renewal
+    if purpose == "renewal":
+        answer = _built(Renewal, body, path)
+    else:
+        answer = _built(Invitation, body, path)
     key = answer.link.coordinator_key
     _refuse_forged(path, signature, key, purpose=purpose, body=body)
     return answer

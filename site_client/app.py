@@ -18,8 +18,9 @@ from flwr.clientapp import ClientApp
 from fedrad.errors import RunError
 from fedrad.logs import begin
 from fedrad.parameters import Parameters
-from fedrad.protocol.codec import decode_request, encode_reply
+from fedrad.protocol.codec import content_bytes, decode_request, encode_reply
 from fedrad.protocol.messages import Reply, Request
+from site_client import correspondence
 from site_client.round import Site, SiteRuntime
 
 RuntimeOf = Callable[[Context], SiteRuntime]
@@ -40,7 +41,11 @@ def client_app(runtime_of: RuntimeOf) -> ClientApp:
         runtime = runtime_of(context)
         site = sites.setdefault(runtime, Site(runtime))
         request, model = decode_request(message)
-        return encode_reply(_answered(site, request, model), message)
+        correspondence.received(runtime.home, request, content_bytes(message))
+        reply = _answered(site, request, model)
+        answer = encode_reply(reply, message)
+        correspondence.sent(runtime.home, reply, content_bytes(answer))
+        return answer
 
     app = ClientApp()
     for register in (app.train, app.evaluate, app.query):

@@ -127,8 +127,8 @@ def approve(  # noqa: PLR0913, PLR0917  # one parameter an option
         changes = (
             approvals.software_changes(home) if software else approvals.study_changes(home, study)
         )
-        table = {"changes": [[c.key, c.before, c.after] for c in changes]}
-        emit(as_json, table, approvals.changes_text(changes))
+        shown = {"changes": [[c.key, c.before, c.after] for c in changes]}
+        emit(as_json, shown, approvals.changes_text(changes))
         raise typer.Exit(1 if changes else 0)
     person = approvals.Person(name=name, role=role)
     if software:

@@ -157,6 +157,8 @@ def check_line(line: Line, task: Task, contract: Contract, *, site: str) -> None
     Raises:
         ProtocolError: Names the line and the first field that differs.
     """
+    if line.stream == "train" and contract.sites[site].kind != "train":
+        raise ProtocolError("a ledger line charges training at a site that trains nothing")
     agreed = agreed_event(line.stream, task, contract, site)
     holds = {
         "schema": line.schema == LEDGER_SCHEMA,

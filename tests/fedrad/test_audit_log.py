@@ -111,3 +111,10 @@ def test_a_torn_line_is_no_damage_and_a_head_that_lags_is_mended(tmp_path: Path)
     written(tmp_path, 1)
     assert audit_log.verify(path).lines == 4
     assert json.loads(audit_log.head_path(path).read_bytes())["lines"] == 4
+
+
+def test_a_line_longer_than_any_window_breaks_no_chain(tmp_path: Path) -> None:
+    path = written(tmp_path, 1)
+    for _ in range(2):
+        audit_log.record(path, SystemClock(), "answered", study="x" * 400_000)
+    assert audit_log.verify(written(tmp_path, 1)).lines == 4

@@ -60,7 +60,9 @@ def test_a_refusal_on_the_wire_is_one_word(study: TinyStudy) -> None:
     assert (config["outcome"], config["reason_code"], config["events"]) == (
         "refused", "declined", "[]",
     )  # fmt: skip
-    assert "never accepted" in audit.read(study.home())[-1]["sentence"]
+    assert (
+        "never accepted" in audit.read(study.home())[-2]["sentence"]
+    )  # the last line is that it left
     assert not any("never accepted" in str(value) for value in config.values())
 
 
@@ -72,7 +74,9 @@ def test_the_program_s_own_failure_is_an_ordinary_reply_with_what_it_spent(
     reply = answer(study)
     assert (reply.outcome, reply.reason_code) == ("failed", "failed")
     assert [event["kind"] for event in reply.events] == ["reserve"]
-    assert "RuntimeError" in audit.read(study.home())[-1]["sentence"]
+    assert (
+        "RuntimeError" in audit.read(study.home())[-2]["sentence"]
+    )  # the last line is that it left
 
 
 def test_no_word_of_an_unusable_site_toml_leaves(study: TinyStudy) -> None:
