@@ -61,7 +61,13 @@ RAISED = int(_ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
 TASK_CAME = "task"  # what a node says on its standard output: a task can be taken
 COMPLETED, FAILED = str(_SubStatus.COMPLETED), str(_SubStatus.FAILED)
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
-UNREACHABLE = (httpx.HTTPError, ValueError)  # of one call: closed, refused, not understood
+
+
+class WithdrawnError(RunError):
+    """A task that its SuperNode took back before it was begun."""
+
+
+UNREACHABLE = (httpx.HTTPError, ValueError, WithdrawnError)  # of one call: it came to nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +136,13 @@ class ClientTask:
 
         Raises:
             httpx.HTTPError: The SuperNode is gone, or has given the task up.
-            RunError: The task has no message.
+            WithdrawnError: The task has no message: the SuperNode could not pull it whole.
         """
         found = self._client.PullTaskInput(_pb.PullTaskInputRequest())
         found.ClearField("fab")
         self._input, pulled = found, self._client.PullMessages(_pb.PullAppMessagesRequest())
         if len(pulled.messages_list) != 1:
-            raise RunError(f"a task holds one message, not {len(pulled.messages_list)}")
+            raise WithdrawnError(f"a task holds one message, not {len(pulled.messages_list)}")
         self._message = pulled
         return _pack(found.SerializeToString(), pulled.SerializeToString())
 

@@ -34,6 +34,7 @@ from site_client.node.worker import Worker
 from site_client.settings import SiteSettings, read_site
 
 _BEAT_S = 10.0  # Flower gives a task up after 60 s without
+_LOOK_S = 1.0  # until its content is here: the node may have withdrawn it
 _log = logging.getLogger(__name__)
 
 
@@ -77,7 +78,7 @@ class Launcher:
         self._source.close()
 
     def _take(self) -> None:
-        with suppress(*UNREACHABLE):  # the node is being restarted
+        with suppress(*UNREACHABLE):  # the node is being restarted, or withdrew the task
             offer = self._source.acquire()
             if offer is not None:
                 self._begin(ClientTask(self._runtime, offer))
@@ -109,12 +110,14 @@ class Launcher:
 
     def _watch(self, task: ClientTask) -> None:
         if self.worker.finished():
+            if self.worker.lost:
+                self._tell(task, "the site's answer could not be handed over")
             self._close(task)
             return
         trouble = self.worker.trouble()
         if trouble:
             self._replace(task, trouble)
-        elif time.monotonic() - self._beat_s > _BEAT_S:
+        elif time.monotonic() - self._beat_s > (_BEAT_S if self.worker.begun else _LOOK_S):
             self._beat_s = time.monotonic()
             self._beat(task)
 
@@ -123,16 +126,22 @@ class Launcher:
             alive = task.beat()
         except UNREACHABLE:
             alive = False
-        if not alive:  # the node was restarted: nobody waits for this answer; it is kept
-            _log.warning("the node has forgotten the task that is worked on")
+        if alive:
+            return
+        _log.warning("the node has forgotten the task that is worked on")
+        if not self.worker.begun:  # its content will never come
+            self._replace(task, "its task was withdrawn")
 
     def _replace(self, task: ClientTask, trouble: str) -> None:
         _log.warning("the runner is replaced: %s", trouble)
         audit.record(self._home, self._clock, "runner replaced", sentence=trouble)
         self.worker.end()
-        with suppress(*UNREACHABLE):
-            task.refuse(CRASHED, "the site's worker ended before its answer")
+        self._tell(task, "the site's worker ended before its answer")
         self._close(task)
+
+    def _tell(self, task: ClientTask, why: str) -> None:
+        with suppress(*UNREACHABLE):  # the node has forgotten it: nobody asks
+            task.refuse(CRASHED, why)
 
     def _keep_warm(self) -> None:
         self.worker.finished()

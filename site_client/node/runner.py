@@ -6,7 +6,7 @@ at any time: what was charged is on disk before a patient is read. Outside the s
 it waits between two training steps.
 
 It is told on its standard input, one line of JSON each, and says on its standard output,
-one word a line: ``ready``, ``done``, ``pausing``, ``working``.
+one word a line (``worker``), how far it is.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from base64 import b64decode
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -25,13 +26,13 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from fedrad import flower
-from fedrad.flower.tasks import REFUSED, UNREACHABLE, Runtime, answer
+from fedrad.flower.tasks import REFUSED, Runtime, answer
 from fedrad.logs import begin
 from site_client.app import client_app
 from site_client.approvals import refuse_unapproved_software
 from site_client.device import device_of
 from site_client.hours import is_open, parse_hours
-from site_client.node.worker import DONE, PAUSING, READY, WORKING
+from site_client.node.worker import BEGUN, DONE, LOST, PAUSING, READY, WORKING
 from site_client.round import SiteRuntime
 from site_client.settings import read_site
 
@@ -48,19 +49,19 @@ def main(home: Path) -> None:
     settings = read_site(home)
     refuse_unapproved_software(home, settings)
     device_of(settings.resources.device)
-    app = installed_app(home, lambda: _wait_for_hours(home, say))
+    app = installed_app(home, say)
     say(READY)
     for line in sys.stdin:
-        _work(json.loads(line), app)
-        say(DONE)
+        say(_work(json.loads(line), app))
 
 
-def installed_app(home: Path, pause: Callable[[], None]) -> Callable[[Message, Context], Message]:
+def installed_app(home: Path, say: Callable[[str], None]) -> Callable[[Message, Context], Message]:
     """Return the site's app, which refuses what came too late without reading a patient."""
-    runtime = SiteRuntime(home, pause=pause)
+    runtime = SiteRuntime(home, pause=partial(_wait_for_hours, home, say))
     app: ClientApp = client_app(lambda _: runtime)
 
     def answered(message: Message, context: Context) -> Message:
+        say(BEGUN)
         late_s = _late_s(message)
         if late_s > 0:
             reason = f"the question was answered {late_s:.0f} s after its deadline: not worked on"
@@ -83,12 +84,14 @@ def _late_s(message: Message) -> float:
     return max(0.0, time.time() - float(message.metadata.created_at) - deadline_s)
 
 
-def _work(task: dict[str, str], app: Callable[[Message, Context], Message]) -> None:
+def _work(task: dict[str, str], app: Callable[[Message, Context], Message]) -> str:
+    """Answer one task; return whether the answer was handed over."""
     try:
         answer(Runtime(task["address"]), task["token"], b64decode(task["packed"]), app)
-    except UNREACHABLE as error:
-        kind = type(error).__name__
-        _log.warning("the answer could not be handed over", extra={"error": kind})
+    except Exception as error:  # noqa: BLE001  # the edge of this program; its next task is another
+        _log.warning("an answer was not handed over: %s", type(error).__name__)
+        return LOST
+    return DONE
 
 
 def _wait_for_hours(home: Path, say: Callable[[str], None]) -> None:

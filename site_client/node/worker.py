@@ -20,7 +20,9 @@ from typing import IO
 from fedrad.processes import Child, Plan
 from site_client.settings import Resources
 
-READY, DONE, PAUSING, WORKING = "ready", "done", "pausing", "working"  # a runner's words
+# What a runner says; after BEGUN its task is worked on, after LOST it could not be handed over.
+READY, BEGUN, DONE, LOST = "ready", "begun", "done", "lost"
+PAUSING, WORKING = "pausing", "working"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _START_S = 300.0  # the longest that a runner may take to get ready
 
@@ -34,6 +36,7 @@ class Worker:
         self._said: SimpleQueue[str] = SimpleQueue()
         self._ready = self._busy = self._paused = False
         self._worked_s = self._since_s = 0.0
+        self.begun = self.lost = False  # of the last task
 
     @property
     def busy(self) -> bool:
@@ -70,6 +73,7 @@ class Worker:
         self.warm_up()
         task = {"address": address, "token": token, "packed": b64encode(packed).decode("ascii")}
         self._busy, self._worked_s, self._since_s = True, 0.0, time.monotonic()
+        self.begun = self.lost = False
         pipe = self._child.process.stdin if self._child is not None else None
         if pipe is not None:
             with suppress(BrokenPipeError):  # it died: seen by ``trouble``
@@ -112,8 +116,10 @@ class Worker:
         now = time.monotonic()
         if word == READY:
             self._ready = True
-        elif word == DONE:
-            self._busy = False
+        elif word == BEGUN:
+            self.begun = True
+        elif word in {DONE, LOST}:
+            self._busy, self.lost = False, word == LOST
         elif word == PAUSING:
             self._worked_s, self._paused = self._time_s(), True
         elif word == WORKING:

@@ -5,17 +5,23 @@ One federation and one study for the whole file; ``make test-long`` runs it.
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
+from connect_proxy import ConnectProxy
 from deployed import PROGRAM, SITES, STUDY, Federation, make_homes, need_nginx
 
 from aggregator.checkpoints import latest_round, read_round
+from aggregator.home import read_coordinator
 from aggregator.run_folder import DATABASE
 from aggregator.store import Store
 from aggregator.studies import run_folder
+from site_client.settings_edit import put_values
 
 pytestmark = pytest.mark.long
 ROUNDS = 12
@@ -31,11 +37,23 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
         "privacy.noise_multiplier=12.0",
         "evaluation.every_rounds=50",
     )
-    running = Federation(make_homes(tmp_path_factory.mktemp("kills"), *settings))
+    homes = make_homes(tmp_path_factory.mktemp("kills"), *settings)
+    proxy = ConnectProxy("site", "s3cret", idle_s=0.4)
+    password = homes.home("east") / "password"
+    password.write_text("s3cret\n")
+    password.chmod(0o600)
+    put_values(
+        homes.home("east"),
+        "proxy",
+        {"address": proxy.address, "user": "site", "password_file": "password"},
+    )
+    running = Federation(homes)
     running.open()
     running.until_online()
     yield running
     running.close()
+    assert proxy.cut, "no idle connection was cut"
+    assert set(proxy.opened) == {read_coordinator(homes.hub).coordinator.address}
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +107,17 @@ def test_the_superlink_comes_back_and_the_round_goes_on(federation, study) -> No
 def test_the_gateway_comes_back_and_the_round_goes_on(federation, study) -> None:
     federation.kill("nginx: master")
     one_more_round(federation)
+
+
+def test_an_outage_of_twelve_seconds_is_survived(federation, study) -> None:
+    """The command that would start the gateway again is held meanwhile."""
+    keeper = federation.children["hub"].process
+    keeper.send_signal(signal.SIGSTOP)
+    master = federation.kill("nginx: master")
+    os.killpg(master, signal.SIGKILL)  # its workers
+    time.sleep(12)
+    keeper.send_signal(signal.SIGCONT)
+    one_more_round(federation, more=2)
 
 
 def test_a_site_whose_start_was_killed_leaves_nothing_and_comes_back(federation, study) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from connect_proxy import ConnectProxy
 from deployed import CLOCK, SITES, Federation, make_doors, need_nginx
 from joined import Later
 
@@ -135,6 +136,37 @@ def test_a_good_certificate_that_nobody_enrolled_opens_nothing(
 def test_a_certificate_does_not_open_the_door_for_another_hospitals_key(hub: Federation) -> None:
     with client(hub) as door:
         assert door.post(FLEET, headers=header(hub, "north"), content=b"").status_code == 421
+
+
+def through(hub: Federation, proxy: ConnectProxy, password: str) -> NodeOptions:
+    given = replace(options(hub), proxy=f"http://{proxy.address}", proxy_user="site")
+    return replace(given, proxy_password=password)
+
+
+def test_a_hospitals_way_out_leads_through_its_proxy_with_a_password(hub: Federation) -> None:
+    """One destination; the proxy sees no certificate and no content."""
+    proxy = ConnectProxy("site", "s3cret:/@")
+    with client(hub, through(hub, proxy, "s3cret:/@")) as door:
+        assert door.post(FLEET, headers=header(hub), content=b"").status_code == 401
+    assert proxy.opened == [read_coordinator(hub.hub).coordinator.address]
+    proxy.close()
+
+
+def test_a_proxy_that_refuses_is_told_apart(hub: Federation) -> None:
+    proxy = ConnectProxy("site", "s3cret")
+    with client(hub, through(hub, proxy, "wrong")) as door, pytest.raises(httpx.ProxyError):
+        door.post(FLEET, headers=header(hub), content=b"")
+    assert (proxy.opened, proxy.refused) == ([], 1)
+    proxy.close()
+
+
+def test_a_proxy_of_the_environment_is_not_used(
+    hub: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way out is what site.toml says."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    with client(hub) as door:
+        assert door.post(FLEET, headers=header(hub), content=b"").status_code == 401
 
 
 def test_a_key_that_nobody_enrolled_is_refused(hub: Federation) -> None:

@@ -65,6 +65,18 @@ def test_the_update_is_trained_minus_received(task_with: MakeTask, blob_patients
         np.testing.assert_array_equal(update[name], tensor - received[name])
 
 
+def test_a_closed_site_pauses_between_two_steps_and_trains_the_same(
+    task_with: MakeTask, blob_patients: Callable
+) -> None:
+    task, patients, pauses = task_with(), blob_patients(6), []
+    kinds = (plan(steps=4), plan(steps=4, pause=lambda: pauses.append(1)))
+    still, paused = (
+        train_round(build(task, seed=1), patients, task, plan=kind).update for kind in kinds
+    )
+    assert len(pauses) == 3
+    assert all((still[name] == paused[name]).all() for name in still)
+
+
 def test_one_plain_step_is_the_mean_gradient_over_the_expected_batch(
     task_with: MakeTask, blob_patients: Callable
 ) -> None:
