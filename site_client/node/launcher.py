@@ -34,6 +34,7 @@ from site_client.node.worker import Worker
 from site_client.settings import SiteSettings, read_site
 
 _BEAT_S = 10.0  # Flower gives a task up after 60 s without
+_LONGEST_WAIT_S = 120.0  # between two starts of a runner that does not get ready
 _LOOK_S = 1.0  # until its content is here: the node may have withdrawn it
 _log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Launcher:
         self._clock = clock or SystemClock()
         self.worker = Worker(home, read_site(home).resources)
         self._task: ClientTask | None = None
-        self._beat_s = 0.0
+        self._beat_s = self._warm_wait_s = self._warm_next_s = 0.0
 
     @property
     def busy(self) -> bool:
@@ -146,9 +147,14 @@ class Launcher:
     def _keep_warm(self) -> None:
         self.worker.finished()
         if trouble := self.worker.trouble():
-            _log.warning("the runner is replaced: %s", trouble)
+            _log.warning("the runner is replaced: %s; see logs/runner.log", trouble)
             self.worker.end()
-        self.worker.warm_up()
+            self._warm_wait_s = min(2 * self._warm_wait_s + 1.0, _LONGEST_WAIT_S)
+            self._warm_next_s = time.monotonic() + self._warm_wait_s
+        if self.worker.ready:
+            self._warm_wait_s = 0.0
+        elif time.monotonic() >= self._warm_next_s:
+            self.worker.warm_up()
 
     def _close(self, task: ClientTask) -> None:
         task.close()

@@ -44,6 +44,11 @@ class Worker:
         return self._busy
 
     @property
+    def ready(self) -> bool:
+        """Whether the runner is there and has all that it needs."""
+        return self._ready
+
+    @property
     def pid(self) -> int:
         """The runner's process id; 0 without one."""
         return self._child.process.pid if self._child is not None else 0

@@ -64,7 +64,7 @@ def test_a_runner_is_replaced_when_it_is_too_large_too_slow_or_dead(
 ) -> None:
     """One process for all three: it takes seconds to start."""
     worker.warm_up()
-    wait_for(lambda: worker.finished() and worker._ready)
+    wait_for(lambda: worker.finished() and worker.ready)
     assert worker.trouble() == ""
     pid = worker.pid
     worker.warm_up()
