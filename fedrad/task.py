@@ -25,6 +25,7 @@ SCHEMA = 1
 MOST_AUGMENTATIONS = 64  # copies of an image in one step
 MOST_VALUES = 2**28  # of one patient in one step: images x copies x pixels
 CLIP_NORMS = (0.01, 1e4)  # float32 keeps the bound between these
+FEWEST_FOR_MEDIAN = 5  # updates from which the default rule is the geometric median
 SMALLEST_QUORUM = 3  # fewer and a site could subtract itself from the aggregate
 
 _LATER = "not supported by this version of fedrad"
@@ -145,12 +146,43 @@ class ServerStrategy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """``rule``: how a round's updates become one."""
+
+    name: Literal[
+        "default", "mean", "geometric-median", "median", "trimmed-mean", "centred-clipping"
+    ] = "default"
+    clip: float = 2.0  # of the median norm: longer updates are shortened to it
+    ceiling: float = 10.0  # of the median norm: longer updates are set aside
+    trim: float = 0.2  # share of the sites that "trimmed-mean" drops at either end
+
+    def __post_init__(self) -> None:
+        refuse_problems("federation.rule", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if not self.clip > 0:
+            yield f"clip must be greater than 0, got {self.clip}"
+        if not self.ceiling >= max(1.0, self.clip):
+            yield f"ceiling must be 1 or more and not below clip, got {self.ceiling}"
+        if not 0 <= self.trim < 0.5:
+            yield f"trim must lie in [0, 0.5), got {self.trim}"
+
+    def chosen(self, sites: int) -> str:
+        """Return the rule for so many updates."""
+        if self.name != "default":
+            return self.name
+        return "geometric-median" if sites >= FEWEST_FOR_MEDIAN else "mean"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Federation:
     """``[federation]``: rounds, quorum and weights."""
 
     rounds: int
     spare_rounds: int = 0
     strategy: ServerStrategy = ServerStrategy()
+    rule: Rule = Rule()
     quorum: int = SMALLEST_QUORUM
     deadline_s: float = 600.0
     weight_cap: float = 0.5  # largest share of one site in an aggregate

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from aggregator.aggregation import mean
+from aggregator.aggregation import updates
 from aggregator.aggregation.mean import weighted_mean
 from fedrad.errors import DamagedStateError, RunError
 from fedrad.parameters import Parameters, digest, write_safetensors
@@ -66,7 +66,7 @@ def test_the_order_of_arrival_does_not_touch_a_bit(tmp_path: Path) -> None:
 def test_pieces_do_not_touch_a_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = written(tmp_path, some_updates(size=50))
     whole = digest(weighted_mean(files, SHARES))
-    monkeypatch.setattr(mean, "_PIECE", 11)
+    monkeypatch.setattr(updates, "PIECE", 11)
     assert digest(weighted_mean(files, SHARES)) == whole
 
 
@@ -82,7 +82,7 @@ def test_memory_does_not_grow_with_the_number_of_sites(tmp_path: Path) -> None:
     weighted_mean(files, dict.fromkeys(files, 1 / 12))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    buffers = mean._PIECE * (4 + 8 + 8)
+    buffers = updates.PIECE * (4 + 8 + 8)
     assert peak < tensor.nbytes + buffers + 1_000_000
 
 
