@@ -18,7 +18,7 @@ from cryptography import x509
 
 from aggregator import authority, planning, studies
 from aggregator.home import AUDIT, CoordinatorSettings, key_path, read_coordinator
-from aggregator.opening import public_key
+from aggregator.links import issue, link
 from aggregator.registry import Enrolled, read_sites, write_site
 from aggregator.studies import Study
 from fedrad import audit_log, signatures
@@ -29,7 +29,6 @@ from fedrad.enrolment import (
     SCHEMA,
     Invitation,
     JoinRequest,
-    Link,
     study_digest,
     write_invitation,
 )
@@ -93,28 +92,6 @@ def enrol(home: Path, requests: Sequence[JoinRequest], wishes: Wishes, clock: Cl
     last = wishes.conditions.expires
     short = {name: day.isoformat() for name, day in ends.items() if day.isoformat() < last}
     return Enrolment(study=study, invitations=paths, short=short)
-
-
-def link(home: Path, site: Enrolled, settings: CoordinatorSettings) -> Link:
-    """Return how a hospital reaches this coordinator, with its own certificate."""
-    return Link(
-        coordinator=settings.coordinator.name,
-        coordinator_key=public_key(home),
-        address=settings.coordinator.address,
-        ca=key_path(home, authority.SERVER_CA).read_text("ascii"),
-        certificate=site.certificate,
-    )
-
-
-def issue(
-    home: Path, request: JoinRequest, settings: CoordinatorSettings, clock: Clock
-) -> tuple[str, str]:
-    """Return a new certificate for a request, PEM, and its serial number."""
-    days = settings.certificates.hospital_days
-    pem = authority.issue_hospital(
-        home, request.site, request.certificate_request, clock=clock, days=days
-    )
-    return pem, authority.serial_of(pem)
 
 
 def _refuse_simulated(task: Task) -> None:

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from aggregator import authority
-from aggregator.enrol import issue, link
 from aggregator.home import AUDIT, key_path, read_coordinator
+from aggregator.links import issue, link
 from aggregator.registry import Enrolled, read_sites, revoked_serials, write_site
 from fedrad import audit_log, signatures
 from fedrad.clock import Clock, stamp

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fedrad import audit_log, durable
-from fedrad.documents import read_document
+from fedrad.documents import printable, read_document
 from fedrad.errors import EnrolmentError, SettingsError
 from fedrad.settings import as_table, build, refuse_problems
 
@@ -143,7 +143,7 @@ def as_text(found: Comparison) -> str:
             f"{one.digest[:16] or 'unreadable'} ({one.decision[:80] or 'no decision'}) {one.time}"
             for one in messages
         ]
-    return "\n".join(lines)
+    return "\n".join(printable(line) for line in lines)
 
 
 def _passed(line: dict[str, Any], end: End) -> Passed:

@@ -226,13 +226,11 @@ def read_invitation(path: Path) -> Invitation | Renewal:
         EnrolmentError: It is neither, or its signature does not hold.
     """
     table = read_document(path, most_bytes=MOST_INVITATION)
-    purpose = "renewal" if table.get("purpose") == "renewal" else "invitation"
+    renewal = table.get("purpose") == "renewal"
+    purpose = "renewal" if renewal else "invitation"
     body, signature = _read(path, purpose, most_bytes=MOST_INVITATION)
     answer: Invitation | Renewal
-    if purpose == "renewal":
-        answer = _built(Renewal, body, path)
-    else:
-        answer = _built(Invitation, body, path)
+    answer = _built(Renewal, body, path) if renewal else _built(Invitation, body, path)
     key = answer.link.coordinator_key
     _refuse_forged(path, signature, key, purpose=purpose, body=body)
     return answer
