@@ -19,6 +19,7 @@ from flwr.serverapp import Grid
 
 from aggregator.app import server_app
 from aggregator.deployment.superlink import runtime
+from aggregator.home import AUDIT
 from aggregator.identify import identify_sites
 from aggregator.registry import read_sites
 from aggregator.release import figures_of
@@ -81,6 +82,7 @@ def run_setup(home: Path, study: Study) -> RunSetup:
         run=study.name,
         seed=study.seed,
         engine=ENGINE,
+        audit=home / AUDIT,
         identify=partial(identify_enrolled, home, study.contract, study.task.federation.deadline_s),
         progress=LoggedProgress(),
         on_release=figures_of(study.task, seed=study.seed),
