@@ -23,7 +23,7 @@ REASONS = {
     "contract-changed": "the contract had changed",
     "not-ready": "it was not ready (the details stay on its own screens)",
     "offline": "it could not be reached",
-    "version": "it runs another version of fedrad",
+    "version": "it speaks another wire protocol: its fedrad, or the coordinator's, must be updated",
     "failed": "an error (the details stay on its own screens)",
 }
 

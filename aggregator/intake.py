@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from flwr.app import Message
 
-import fedrad
 from aggregator import checkpoints, correspondence
 from aggregator.correspondence import Correspondence
 from aggregator.heard import read_heard
@@ -246,6 +245,8 @@ def _unread(request: Request) -> Reply:
 
 
 def _reason(reply: Reply) -> Reason:
-    """Return why a reply failed, as far as the wire may say: another fedrad, or an error."""
-    same = reply.schema == SCHEMA and reply.fedrad_version in ("", fedrad.__version__)
-    return "failed" if same else "version"
+    """Return why a reply failed, as far as the wire may say: another protocol, or an error.
+
+    Releases of fedrad mix within a study: ``fedrad_version`` decides nothing.
+    """
+    return "failed" if reply.schema == SCHEMA else "version"

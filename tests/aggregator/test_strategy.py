@@ -98,7 +98,7 @@ def test_a_finished_run_leaves_its_history(tmp_path: Path) -> None:
         ("other-task", ("failed", "failed")),
         ("long-head", ("failed", "failed")),
         ("schema", ("failed", "version")),
-        ("newer-failed", ("failed", "version")),
+        ("newer-failed", ("failed", "failed")),
         ("declined", ("refused", "declined")),
         ("not-ready", ("abstained", "not-ready")),
     ],
@@ -113,6 +113,15 @@ def test_whatever_one_site_does_is_recorded_and_the_others_go_on(
     assert sorted(state.accepted) == ["east", "north", "south"]
     assert np.isfinite(model["a"]).all()
     assert table(setup, "runs")["status"].tolist() == ["done"]
+
+
+@pytest.mark.parametrize("kind", ["newer", "older"])
+def test_another_release_of_fedrad_takes_part_like_any_other(tmp_path: Path, kind: str) -> None:
+    """The wire protocol decides who can work together; a release does not."""
+    setup = tiny_setup(tmp_path)
+    run(setup, Fault("west", kind))
+    assert outcome(setup, "west") == [("done", "")] * 3
+    assert sorted(read_round(tmp_path, 2)[0].accepted) == ["east", "north", "south", "west"]
 
 
 def test_a_ledger_line_that_was_told_is_a_row_and_stays_word_for_word_in_the_history(

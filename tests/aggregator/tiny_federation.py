@@ -190,6 +190,8 @@ _STRANGE: dict[str, Callable[[Reply], dict[str, object]]] = {
     "foreign": lambda _: {"reply_id": "0" * 64},
     "digest": lambda _: {"update_digest": "f" * 64},
     "schema": lambda _: {"schema": 2},
+    "newer": lambda _: {"fedrad_version": "9.9.9"},
+    "older": lambda _: {"fedrad_version": "0.0.9"},
     "newer-failed": lambda _: {
         "fedrad_version": "9.9.9",
         "outcome": "failed",
