@@ -56,6 +56,8 @@ def run(
 
     home = home.absolute()
     chosen = runs.study_for(home, study, task)
+    for line in runs.warnings(home, chosen):
+        typer.echo(f"warning: {line}", err=True)
     if detach:
         number = runs.begin(home, chosen)
         emit(as_json, {"study": chosen.name, "run": number}, f"run {number} of {chosen.name}")
@@ -146,6 +148,22 @@ def logs(
         emit(as_json, {"of": of, "lines": lines}, "")
 
 
+@app.command()
+def health(home: Home, as_json: AsJson = False) -> None:
+    """Say whether the server and the gateway answer; what a container's check calls.
+
+    Ends with 1 if they do not.
+    """
+    from aggregator.deployment.health import sick
+
+    trouble = sick(home.absolute())
+    emit(as_json, {"healthy": not trouble, "trouble": trouble}, trouble or "all is well")
+    if trouble:
+        raise typer.Exit(1)
+
+
 def _site_line(site: dict[str, str]) -> str:
     where = f"{site['status']}, node {site['node']}"
-    return f"{site['site']} ({site['kind']}): {where}, certificate to {site['certificate_until']}"
+    until, told = site["certificate_until"], f"fedrad {site['fedrad']}"
+    line = f"{site['site']} ({site['kind']}): {where}, certificate to {until}, {told}"
+    return f"{line}\n  -> {site['trouble']}" if site["trouble"] else line

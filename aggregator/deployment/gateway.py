@@ -21,8 +21,10 @@ from aggregator.registry import Enrolled
 from fedrad import durable
 from fedrad.errors import RunError
 from fedrad.flower.keys import header_of_key
+from fedrad.protocol import versions
 
 CONFIGURATION, PID, LOG = "nginx.conf", "nginx.pid", "nginx.log"
+ANSWER, GREETINGS = "fedrad.json", "greetings.log"  # what both ends say that they speak
 FLEET_PATHS = (
     "activate-node",
     "deactivate-node",
@@ -67,6 +69,7 @@ class Gateway:
         for name in _SCRATCH:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         path, text = self.folder / CONFIGURATION, self._text(sites.values()).encode()
+        durable.write_bytes(self.folder / ANSWER, versions.to_text(versions.ours()).encode())
         same = path.exists() and path.read_bytes() == text
         if not same:
             durable.write_bytes(path, text)
@@ -81,6 +84,9 @@ class Gateway:
             user=_user(),
             pid=self.folder / PID,
             log=self.folder / LOG,
+            greet=versions.PATH,
+            answer=self.folder / ANSWER,
+            greetings=self.folder / GREETINGS,
             bound=bound,
             paths="|".join(FLEET_PATHS),
             rate=gateway.requests_per_s,
@@ -131,6 +137,10 @@ http {{
     default 0;
     ~^/v1/fleet/({paths})$ 1;
   }}
+  map $status $heard {{ default 0; 200 1; }}
+  log_format greeting escape=json
+    '{{"site":"$ssl_client_s_dn","time":"$msec","wire":"$arg_wire","release":"$arg_release"}}';
+  limit_req_zone $ssl_client_s_dn zone=greetings:1m rate=20r/m;
   limit_req_zone $ssl_client_s_dn zone=requests:2m rate={rate}r/s;
   limit_conn_zone $ssl_client_s_dn zone=connections:2m;
   limit_conn_zone $binary_remote_addr zone=addresses:2m;
@@ -167,6 +177,13 @@ http {{
     proxy_read_timeout 60s;
     proxy_request_buffering on;
     location = /health {{ proxy_pass https://superlink; }}
+    location = {greet} {{
+      if ($bound = 0) {{ return 421; }}
+      limit_req zone=greetings burst=10 nodelay;
+      access_log {greetings} greeting if=$heard;
+      default_type application/json;
+      alias {answer};
+    }}
     location /v1/fleet/ {{
       if ($request_method != POST) {{ return 405; }}
       if ($fleet = 0) {{ return 404; }}

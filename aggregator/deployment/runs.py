@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aggregator.authority import last_day
+from aggregator.deployment.greetings import differences, read_greetings
 from aggregator.deployment.launcher import LOG
 from aggregator.deployment.state import is_running, read_note
 from aggregator.deployment.superlink import FOLDER, control
@@ -77,7 +78,9 @@ def begin(home: Path, study: Study) -> int:
 
     Raises:
         UnreachableError: The server does not answer.
+        RunError: Too many of its sites said that they speak another wire protocol.
     """
+    _refuse_too_few(home, study)
     connection = control(home)
     try:
         return connection.start_run(study.name, SCHEMA)
@@ -85,6 +88,11 @@ def begin(home: Path, study: Study) -> int:
         raise UnreachableError(f"the server of {home} does not answer: {error}") from None
     finally:
         connection.close()
+
+
+def warnings(home: Path, study: Study) -> list[str]:
+    """Return a sentence for each site of the study that cannot answer this coordinator."""
+    return list(differences(home, sorted(study.contract.sites)).values())
 
 
 def follow(home: Path, run_id: int, say: Callable[[str], None]) -> FlowerRun:
@@ -156,7 +164,8 @@ def stop_run(home: Path, run_id: int) -> None:
 
 def sites_table(home: Path) -> list[dict[str, Any]]:
     """Return every hospital: enrolled or revoked, there or not, until when its certificate is."""
-    online = _online(home)
+    online, heard = _online(home), read_greetings(home)
+    trouble = differences(home, heard)
     return [
         {
             "site": name,
@@ -164,7 +173,10 @@ def sites_table(home: Path) -> list[dict[str, Any]]:
             "status": site.status,
             "node": online.get(name, "unknown" if online is _UNKNOWN else "not registered"),
             "certificate_until": last_day(site.certificate).date().isoformat(),
-            "fedrad": site.fedrad_version,
+            "fedrad": heard[name].speaker.release if name in heard else site.fedrad_version,
+            "wire": heard[name].speaker.wire if name in heard else None,
+            "greeted": heard[name].time if name in heard else None,
+            "trouble": trouble.get(name, ""),
         }
         for name, site in read_sites(home).items()
     ]
@@ -181,6 +193,14 @@ def status_table(home: Path) -> dict[str, Any]:
         "sites": sites_table(home),
         "studies": [_study_line(home, name) for name in study_names(home)],
     }
+
+
+def _refuse_too_few(home: Path, study: Study) -> None:
+    against, trainers = differences(home, study.contract.trainers), study.contract.trainers
+    left, quorum = len(trainers) - len(against), study.task.federation.quorum
+    if against and left < quorum:
+        why = "; ".join(against.values())
+        raise RunError(f"{left} sites could answer and a round needs {quorum}: {why}")
 
 
 _UNKNOWN: dict[str, str] = {}

@@ -17,6 +17,7 @@ from pathlib import Path
 from aggregator.authority import CRL, SERVER
 from aggregator.deployment.gateway import LOG as GATEWAY_LOG
 from aggregator.deployment.gateway import Gateway
+from aggregator.deployment.greetings import trim
 from aggregator.deployment.launcher import Launcher
 from aggregator.deployment.state import only_server, write_note
 from aggregator.deployment.superlink import control, link_plan
@@ -58,6 +59,7 @@ def serve(home: Path, stop: Stop, *, ready: Callable[[], None] = lambda: None) -
 class _Server:
     def __init__(self, home: Path) -> None:
         self._home = home
+        trim(home)
         self._gateway = Gateway(home, read_coordinator(home))
         self._link = Keeper(link_plan(home))
         self._door = Keeper(

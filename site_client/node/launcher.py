@@ -27,6 +27,7 @@ from fedrad.flower.tasks import (
     Runtime,
     TaskSource,
 )
+from fedrad.protocol import versions
 from fedrad.protocol.messages import SCHEMA
 from site_client import audit
 from site_client.hours import is_open, parse_hours
@@ -101,7 +102,7 @@ class Launcher:
         if offer.kind != CLIENT_TASK:
             return f"it runs no {offer.kind}"
         if offer.bundle_digest != bundle_digest(SCHEMA):
-            return f"bundle {offer.bundle_digest[:12]} is not the one without code"
+            return _of_bundle(offer.bundle_digest)
         try:
             refuse_other_software(read_site(self._home))
         except FedradError as error:
@@ -159,6 +160,13 @@ class Launcher:
     def _close(self, task: ClientTask) -> None:
         task.close()
         self._task = None
+
+
+def _of_bundle(digest: str) -> str:
+    wire = versions.wire_of_bundle(digest)
+    if wire:
+        return versions.Speaker(wire, "unknown").difference("")
+    return f"bundle {digest[:12]} is not the one without code"
 
 
 def refuse_other_software(settings: SiteSettings) -> None:

@@ -21,6 +21,7 @@ from fedrad.errors import RunError
 from fedrad.flower.tasks import TASK_CAME, Runtime
 from fedrad.processes import Keeper, Stop, free_port
 from site_client.node.connector import connector_plan, new_secret, node_folder, node_options
+from site_client.node.greeting import Greeter
 from site_client.node.launcher import Launcher, refuse_other_software
 from site_client.settings import read_site
 
@@ -45,7 +46,7 @@ def keep_site(home: Path, stop: Stop, *, ready: Callable[[], None] = lambda: Non
     flower.quiet()
     settings = read_site(home)
     with _only_one(home):
-        node_options(home, settings, port=1)
+        options = node_options(home, settings, port=1)
         refuse_other_software(settings)
         if settings.resources.device != "cpu":
             from site_client.device import device_of  # torch is the runner's business
@@ -53,11 +54,12 @@ def keep_site(home: Path, stop: Stop, *, ready: Callable[[], None] = lambda: Non
             device_of(settings.resources.device)
         secret, port = new_secret(home), free_port()
         launcher = Launcher(home, Runtime(f"127.0.0.1:{port}"), secret)
-        node = Keeper(connector_plan(home, port))
+        node, greeter = Keeper(connector_plan(home, port)), Greeter(home, options)
         try:
             ready()
             _loop(node, launcher, stop)
         finally:
+            greeter.end()
             launcher.end()
             node.end()
 

@@ -69,8 +69,8 @@ class Federation:
         for name in names or SITES:
             self.start(name, "site_client", self.homes.home(name))
 
-    def start(self, name: str, module: str, home: Path) -> Child:
-        """Start one command ``start``."""
+    def start(self, name: str, module: str, home: Path, code: Path | None = None) -> Child:
+        """Start one command ``start``, of another copy of fedrad if ``code`` has one."""
         command = (
             sys.executable,
             "-c",
@@ -80,7 +80,9 @@ class Federation:
             str(home),
         )
         log = self.homes.folder / f"{name}.log"
-        self.children[name] = Child(Plan(name=name, command=command, log=log, grace_s=40.0))
+        found = {"PYTHONPATH": str(code)} if code else {}
+        plan = Plan(name=name, command=command, log=log, grace_s=40.0, environment=found)
+        self.children[name] = Child(plan)
         return self.children[name]
 
     def until_online(self, names: Iterable[str] = SITES, wait_s: float = 120.0) -> None:

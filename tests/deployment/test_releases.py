@@ -1,0 +1,93 @@
+"""A running study in which one site is a patch behind and another a patch ahead.
+
+Each of them runs a copy of fedrad with another version, installed on a path of its own and
+approved by its own IT; the wire protocol is the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from deployed import PROGRAM, SITES, STUDY, Federation, make_homes, need_nginx
+
+import fedrad
+from aggregator.deployment import runs
+from aggregator.run_folder import DATABASE
+from aggregator.store import Store
+from aggregator.studies import run_folder
+from fedrad.software import PACKAGES
+
+pytestmark = pytest.mark.long
+BEHIND, AHEAD = "0.0.9", "0.1.1"
+RELEASES = {"east": BEHIND, "north": AHEAD, "south": fedrad.__version__}
+
+
+def copy_of(release: str, folder: Path) -> Path:
+    """Install fedrad under another version on a path of its own."""
+    source = Path(fedrad.__file__).parents[1]
+    for package in PACKAGES:
+        shutil.copytree(source / package, folder / package, dirs_exist_ok=True)
+    path = folder / "fedrad" / "__init__.py"
+    path.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{release}"', path.read_text()))
+    return folder
+
+
+def site(home: Path, code: Path, *words: str) -> str:
+    """Run one of the hospital's commands with that copy."""
+    line = [sys.executable, "-c", PROGRAM.format(module="site_client"), *words, "--home", str(home)]
+    found = os.environ | {"PYTHONPATH": str(code)}
+    ended = subprocess.run(line, capture_output=True, text=True, env=found, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    need_nginx()
+    folder = tmp_path_factory.mktemp("mixed")
+    running = Federation(make_homes(folder, "federation.rounds=2", "evaluation.every_rounds=2"))
+    running.start("hub", "aggregator", running.hub)
+    for name, release in RELEASES.items():
+        code = None
+        if release != fedrad.__version__:
+            code = copy_of(release, folder / f"release-{release}")
+            who = ("--name", "Bo", "--role", "IT")
+            site(running.homes.home(name), code, "approve", "--software", *who)
+        running.start(name, "site_client", running.homes.home(name), code)
+    running.until_online()
+    yield running
+    running.close()
+
+
+def test_sites_a_patch_behind_and_a_patch_ahead_take_part_in_every_round(mixed: Federation) -> None:
+    line = [sys.executable, "-c", PROGRAM.format(module="aggregator"), "run", "--json"]
+    ended = subprocess.run(
+        [*line, "--home", str(mixed.hub)], capture_output=True, text=True, timeout=500, check=False
+    )
+    assert ended.returncode == 0, ended.stderr + mixed.logs()
+    assert json.loads(ended.stdout)["outcome"] == "completed"
+    assert "warning" not in ended.stderr
+    replies = rows(mixed)
+    trained = replies[(replies["phase"] == "train") & (replies["outcome"] == "done")]
+    assert sorted(trained["site"]) == sorted([*SITES, *SITES])
+
+
+def test_the_coordinator_shows_which_release_each_site_runs(mixed: Federation) -> None:
+    mixed.until(lambda: {one["wire"] for one in runs.sites_table(mixed.hub)} == {1})
+    table = {one["site"]: one for one in runs.sites_table(mixed.hub)}
+    assert {name: one["fedrad"] for name, one in table.items()} == RELEASES
+    assert not any(one["trouble"] for one in table.values())
+
+
+def rows(mixed: Federation) -> pd.DataFrame:
+    with Store(run_folder(mixed.hub, STUDY) / DATABASE) as store:
+        return store.frame("replies")
