@@ -1,4 +1,4 @@
-"""The hospital's command that takes part: start."""
+"""The hospital's commands that take part: start, health."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from fedrad.commands import AsJson, emit
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -28,3 +30,17 @@ def start(home: Home) -> None:
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     keep_site(home.absolute(), Stop(), ready=lambda: typer.echo("started; Ctrl-C ends it"))
+
+
+@app.command()
+def health(home: Home, as_json: AsJson = False) -> None:
+    """Say whether the site's programs run; what a container's check calls.
+
+    Ends with 1 if they do not.
+    """
+    from site_client.node.health import sick
+
+    trouble = sick(home.absolute())
+    emit(as_json, {"healthy": not trouble, "trouble": trouble}, trouble or "all is well")
+    if trouble:
+        raise typer.Exit(1)
