@@ -6,7 +6,7 @@ by name, instead of in the middle of a round. Public Flower names are used elsew
 ``messages`` is what every engine needs and is offered here. A deployment's parts import
 more of Flower and stand apart: ``bundle`` (what a run is started with), ``waits``, ``node``
 (a hospital's SuperNode), ``tasks`` (its launcher and its runner), ``link`` (the SuperLink),
-``control`` (the coordinator's word to it) and ``serving`` (the coordinator's app).
+``control`` (the coordinator's word to it), ``serving`` and ``grid`` (the coordinator's app).
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
         "evaluation.every_rounds=50",
     )
     homes = make_homes(tmp_path_factory.mktemp("kills"), *settings)
-    proxy = ConnectProxy("site", "s3cret", idle_s=0.4)
+    proxy = ConnectProxy("site", "s3cret", idle_s=2.0)
     password = homes.home("east") / "password"
     password.write_text("s3cret\n")
     password.chmod(0o600)
