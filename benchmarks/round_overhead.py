@@ -22,9 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "studies"))
 
@@ -124,14 +125,16 @@ class Stock:
         where = ("--host", "127.0.0.1", "--port", free_port())
         self._start("flower-supernode", *link, "--auth-supernode-private-key", path, *where)
 
-    def rounds(self, bundle: bytes, number: int) -> list[float]:
+    def rounds(
+        self, bundle: bytes, number: int, *, meanwhile: Callable[[], None] = lambda: None
+    ) -> list[float]:
         """Run so many rounds; return the seconds of each."""
         from fedrad.flower.lookup import private
 
         out = self.folder / f"spans-{time.monotonic_ns()}.json"
         settings = private("flwr.common.serde", "user_config_to_proto")
         run = self.control.start_bundle(bundle, settings({"rounds": number, "out": str(out)}))
-        until(lambda: _finished(self.control, run), 1200)
+        until(lambda: meanwhile() or _finished(self.control, run), 3000)
         return json.loads(out.read_text())
 
     def close(self) -> None:
@@ -148,12 +151,13 @@ def _finished(control: Control, run: int) -> bool:
     return found.status == "finished"
 
 
-def echo_bundle(folder: Path) -> bytes:
-    """Build the stock app with Flower's own command."""
+def echo_bundle(folder: Path, *, shape: str = "(16, 16)", tensors: int = 4) -> bytes:
+    """Build the stock app, for a model of such tensors, with Flower's own command."""
     app = folder / "echo"
     app.mkdir()
     (app / "pyproject.toml").write_text(_PROJECT)
-    (app / "echo_app.py").write_text(_APP)
+    code = _APP.replace("(16, 16)", shape).replace("range(4)", f"range({tensors})")
+    (app / "echo_app.py").write_text(code)
     (app / "LICENSE").write_text("Apache-2.0\n")
     flwr = str(Path(sys.executable).parent / "flwr")
     environment = os.environ | {"FLWR_HOME": str(folder / "cli"), "FLWR_TELEMETRY_ENABLED": "0"}
@@ -195,7 +199,7 @@ def spans_of(running: Federation) -> dict[int, tuple[float, float]]:
     return {number: (seconds, work[number]) for number, seconds in whole.items()}
 
 
-def until(holds, wait_s: float = 300.0) -> None:
+def until(holds: Callable[[], Any], wait_s: float = 300.0) -> None:
     """Wait until something holds."""
     end_s = time.monotonic() + wait_s
     while not holds():

@@ -2,7 +2,8 @@
 
 It starts no app (process isolation): the coordinator's launcher does. Who reaches its port
 with the CA's certificate could start runs, so it listens on the loopback only and hospitals
-come through the gateway.
+come through the gateway. Flower checks that a reply comes from the node that was asked, but
+takes the node's own word for who it is; here that must be the node whose key signed the call.
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from fastapi import HTTPException
 
 from fedrad.flower.lookup import private
 from fedrad.flower.messages import quiet
 
 _entry = private("flwr.superlink.cli.flower_superlink", "flower_superlink")
+_handlers = private("flwr.superlink.servicer.fleet", "fleet_handlers")
+_push_messages = private("flwr.superlink.servicer.fleet.fleet_handlers", "push_messages")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +39,21 @@ class LinkOptions:
 def run_link(options: LinkOptions) -> None:
     """Be the SuperLink; ends the process, never returns."""
     quiet()
+    _handlers.push_messages = push_own_messages
     sys.argv = ["flower-superlink", *_arguments(options)]
     _entry()
+
+
+def push_own_messages(request: Any, state: Any) -> Any:
+    """Take a node's replies, if they say that they are its own.
+
+    Raises:
+        HTTPException: A reply names another node than the one that sends it.
+    """
+    senders = {message.metadata.src_node_id for message in request.messages_list}
+    if senders - {request.node.node_id}:
+        raise HTTPException(status_code=401, detail="a reply in the name of another node")
+    return _push_messages(request=request, state=state)
 
 
 def _arguments(options: LinkOptions) -> list[str]:

@@ -30,6 +30,10 @@ _connection = private("flwr.supernode.fleet_http_connection", "__dict__")
 _FleetClient = private("flwr.supernode.fleet_http_client", "FleetHttpClient")
 _retry = private("flwr.supercore.retry.http_retry", "__dict__")
 
+# How far a node's clock may be from the server's: it signs the time of each request.
+CLOCK_AHEAD_S: int = private("flwr.common.constant", "SYSTEM_TIME_TOLERANCE")
+CLOCK_BEHIND_S: int = private("flwr.common.constant", "TIMESTAMP_TOLERANCE")
+
 _FLOWERS_IDLE_S = 3.0  # what the node's loop sleeps when there was no message
 _SHORTEST_S = 0.2  # a hospital's shortest wait: every question is the coordinator's work
 LOOP_ENDED = 75  # exit status: nothing is wrong here; try again

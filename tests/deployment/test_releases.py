@@ -44,7 +44,7 @@ def copy_of(release: str, folder: Path) -> Path:
 def site(home: Path, code: Path, *words: str) -> str:
     """Run one of the hospital's commands with that copy."""
     line = [sys.executable, "-c", PROGRAM.format(module="site_client"), *words, "--home", str(home)]
-    found = os.environ | {"PYTHONPATH": str(code)}
+    found = os.environ | {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
     ended = subprocess.run(line, capture_output=True, text=True, env=found, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
