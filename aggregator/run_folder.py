@@ -48,6 +48,12 @@ class Run:
         return tuple(sorted(names, key=lambda name: (self.label(name), name)))
 
     @property
+    def external(self) -> tuple[str, ...]:
+        """The sites that were scored and never trained on."""
+        sites = self.contract.sites if self.contract else {}
+        return tuple(name for name, terms in sites.items() if terms.kind == "evaluate")
+
+    @property
     def exact(self) -> bool:
         """Whether the metrics are exact, hence not private."""
         return self.task is not None and self.task.exact
@@ -55,7 +61,7 @@ class Run:
     def label(self, site: str) -> str:
         """What readers call the site: ``Hospital A``, or its own name without a letter."""
         terms = self.contract.sites.get(site) if self.contract else None
-        what = ", external validation" if terms and terms.kind == "evaluate" else ""
+        what = ", external validation" if site in self.external else ""
         for row in self.tables["sites"]:
             if row["site"] == site and row["label"]:
                 return spoken_label(str(row["label"])) + what

@@ -65,10 +65,12 @@ def subtitle(run: Run) -> str:
             f"each patient protected by a planned epsilon of {task.privacy.epsilon:g} "
             f"at delta {small(task.privacy.delta)}"
         )
+    outside = len(run.external)
+    scored = f"; {outside} more scored it and trained nothing" if outside else ""
     return (
-        f"{len(run.sites)} hospitals trained one {model} to {what} "
+        f"{len(run.sites) - outside} hospitals trained one {model} to {what} "
         f"“{task.task.positive}” on {task.data.modality} images in "
-        f"{task.federation.rounds} rounds, {promise}. No image left a hospital."
+        f"{task.federation.rounds} rounds, {promise}{scored}. No image left a hospital."
     )
 
 

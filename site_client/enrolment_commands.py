@@ -166,7 +166,7 @@ def _shown(offer: Offer) -> str:
     lines += [
         (
             f"study {offer.contract.study}: {task.task.kind} {task.task.name}, model "
-            f"{printable(task.model.name)}, task {task_hash(task)}"
+            f"{task.model.name}, task {task_hash(task)}"
         ),
         (
             f"  asks this site to {own.kind} as hospital {own.label}, with {own.patients_agreed} "
@@ -184,4 +184,4 @@ def _shown(offer: Offer) -> str:
         f"  the model goes to: {'; '.join(conditions.recipients)}",
         f"  hospitals see each other as {conditions.figures}",
     ]
-    return "\n".join(lines)
+    return "\n".join(printable(line, 2000) for line in lines)

@@ -23,6 +23,7 @@ from aggregator.release import figures_of
 from aggregator.run_folder import read_run
 from aggregator.setup import RunSetup
 from aggregator.store import Store
+from aggregator.wording import subtitle
 from fedrad import audit_log
 from fedrad.contract import Conditions, Contract
 from fedrad.errors import ProtocolError, RunError
@@ -87,6 +88,9 @@ def test_readers_are_told_that_it_is_external_validation(setup: RunSetup) -> Non
     found = read_run(setup.folder)
     assert found.label("west") == "Hospital D, external validation"
     assert found.label("east") == "Hospital A"
+    said = subtitle(found)
+    assert said.startswith("3 hospitals trained one")
+    assert "; 1 more scored it and trained nothing." in said
 
 
 def test_a_quorum_is_of_sites_that_train(tmp_path: Path) -> None:
