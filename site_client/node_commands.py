@@ -1,4 +1,4 @@
-"""The hospital's commands that take part: start, health."""
+"""The hospital's commands that take part: start, health, doctor."""
 
 from __future__ import annotations
 
@@ -44,3 +44,21 @@ def health(home: Home, as_json: AsJson = False) -> None:
     emit(as_json, {"healthy": not trouble, "trouble": trouble}, trouble or "all is well")
     if trouble:
         raise typer.Exit(1)
+
+
+@app.command()
+def doctor(home: Home, as_json: AsJson = False) -> None:
+    """Say what keeps this site from its coordinator, step by step, and what to do.
+
+    Changes nothing, reads no patient, shows no secret. Ends with 3 if the coordinator cannot
+    be reached, 4 if somebody must approve or enrol first, 5 for damaged files, 1 for the rest.
+    """
+    from fedrad.clock import SystemClock
+    from fedrad.commands import screen_columns
+    from site_client.doctor.examine import examine
+    from site_client.doctor.screen import as_table, as_text
+
+    found = examine(home.absolute(), SystemClock())
+    emit(as_json, as_table(found), as_text(found, screen_columns()))
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)

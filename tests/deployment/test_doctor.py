@@ -11,7 +11,9 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -152,7 +154,7 @@ def trusting(home: Path, keys: Path) -> Path:
 def test_a_coordinators_certificate_that_ran_out(home: Path, tmp_path: Path) -> None:
     keys = authority(tmp_path / "old", "Old", clock=Later(timedelta(days=-9)), days=2)
     server = Stranger(keys)
-    found = line(at(trusting(home, keys), server.address), "certificate")
+    found = line(at(trusting(home, keys), server.address), "server")
     server.close()
     assert (found.verdict, found.code) == ("no", 3)
     assert "the coordinator's certificate expired" in found.found
@@ -174,7 +176,7 @@ def test_a_certificate_that_only_a_wrong_clock_refuses(home: Path, tmp_path: Pat
 def test_a_server_of_another_name(home: Path, tmp_path: Path) -> None:
     keys = authority(tmp_path / "other", "Other", host="other.example")
     server = Stranger(keys)
-    found = line(at(trusting(home, keys), server.address), "certificate")
+    found = line(at(trusting(home, keys), server.address), "server")
     server.close()
     assert "is for CN=other.example, not for localhost" in found.found
 
@@ -296,7 +298,7 @@ def test_a_coordinator_of_another_wire_protocol(home: Path, hub_keys: Path) -> N
     server.close()
     assert (found.verdict, found.code) == ("no", 1)
     assert "speaks wire protocol 2 (fedrad 2.0.0), this site 1" in found.found
-    assert found.do == "no round can be answered; update fedrad at this site"[24:] or found.do
+    assert found.do == "update fedrad at this site"
 
 
 def test_a_coordinator_of_another_patch_is_fine(home: Path, hub_keys: Path) -> None:
@@ -358,16 +360,17 @@ def test_a_disk_that_is_full(home: Path) -> None:
     mounted = home / "state"
     shutil.rmtree(mounted)
     mounted.mkdir()
-    if os.geteuid() or os.system(f"mount -t tmpfs -o size=64k none {mounted} 2>/dev/null"):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(mounted)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("only root can mount a small disk")
     try:
-        with (mounted / "filler").open("wb") as file, pytest.raises(OSError, match="No space"):
-            file.write(b"x" * 200_000)
-            file.flush()
+        with suppress(OSError):
+            (mounted / "filler").write_bytes(b"x" * 200_000)
         found = line(home, "disk")
     finally:
-        os.system(f"umount {mounted}")
+        subprocess.run(["umount", str(mounted)], check=True)
     assert found.verdict == "no"
+    assert "No space left" in found.found
 
 
 def test_the_command_prints_one_object_and_ends_with_its_code(
@@ -377,7 +380,7 @@ def test_the_command_prints_one_object_and_ends_with_its_code(
         app(["doctor", "--home", str(at(home, "no-such-host.invalid:443")), "--json"])
     table = json.loads(capsys.readouterr().out)
     assert (ended.value.code, table["exit_code"], table["answer"]) == (3, 3, "no")
-    assert [one["about"] for one in table["lines"] if one["verdict"] == "no"] == ["name"]
+    assert "name" in {one["about"] for one in table["lines"] if one["code"] == 3}
 
 
 def test_no_secret_is_shown(home: Path, door: Federation) -> None:
@@ -385,5 +388,6 @@ def test_no_secret_is_shown(home: Path, door: Federation) -> None:
     text = as_text(examine(home, CLOCK), 100) + repr(examine(home, CLOCK))
     assert "pa55word" not in text
     for path in (home / "keys").glob("*.key"):
-        middle = path.read_bytes().split(b"\n")[1][:20]
-        assert middle.decode("latin-1") not in text
+        content = path.read_bytes()
+        for part in [content.hex(), *content.decode("latin-1").splitlines()[1:-1]]:
+            assert part[:20] not in text

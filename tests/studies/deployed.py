@@ -80,7 +80,7 @@ class Federation:
             str(home),
         )
         log = self.homes.folder / f"{name}.log"
-        found = {"PYTHONPATH": str(code)} if code else {}
+        found = {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"} if code else {}
         plan = Plan(name=name, command=command, log=log, grace_s=40.0, environment=found)
         self.children[name] = Child(plan)
         return self.children[name]
