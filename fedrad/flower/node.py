@@ -10,19 +10,16 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 
 from fedrad.flower.lookup import private
 from fedrad.flower.messages import quiet
+from fedrad.flower.node_loop import mend_loop
 from fedrad.flower.tasks import TASK_CAME
-from fedrad.flower.waits import SHORTEST_S, Patience, shorten_object_waits
 
 _entry = private("flwr.supernode.cli.flower_supernode", "flower_supernode")
 _node_loop = private("flwr.supernode.start_client_internal", "__dict__")
@@ -34,8 +31,6 @@ _retry = private("flwr.supercore.retry.http_retry", "__dict__")
 CLOCK_AHEAD_S: int = private("flwr.common.constant", "SYSTEM_TIME_TOLERANCE")
 CLOCK_BEHIND_S: int = private("flwr.common.constant", "TIMESTAMP_TOLERANCE")
 
-_FLOWERS_IDLE_S = 3.0  # what the node's loop sleeps when there was no message
-_SHORTEST_S = 0.2  # a hospital's shortest wait: every question is the coordinator's work
 LOOP_ENDED = 75  # exit status: nothing is wrong here; try again
 
 
@@ -58,7 +53,7 @@ class NodeOptions:
 def run_node(options: NodeOptions) -> None:
     """Be the SuperNode; ends the process, never returns."""
     quiet()
-    _shorten_waits(_say_task)
+    mend_loop(_say_task)
     _node_loop["get_fused_config_from_fab"] = _open_no_bundle
     _retry["_RETRYABLE_TRANSPORT_ERRORS"] += (httpx.ProxyError,)
     _connection["FleetHttpClient"] = _client_class(options)
@@ -83,32 +78,6 @@ def http_client(options: NodeOptions) -> httpx.Client:
         auth = (options.proxy_user, options.proxy_password) if options.proxy_user else None
         proxy = httpx.Proxy(options.proxy, auth=auth)
     return httpx.Client(verify=tls_context(options), proxy=proxy, timeout=30.0, trust_env=False)
-
-
-def _shorten_waits(task_came: Callable[[], None]) -> None:
-    """Ask for messages, and look for a reply, without Flower's waits of 3 and 0.5 s.
-
-    Args:
-        task_came: Called when a message has arrived, before its reply is awaited.
-    """
-    patience = Patience(shortest_s=_SHORTEST_S)
-
-    def sleep(asked_s: float) -> None:
-        if asked_s < _FLOWERS_IDLE_S:  # a reply is awaited: the site is at work
-            patience.something_happened()
-            time.sleep(SHORTEST_S)
-        else:
-            time.sleep(patience.wait_s())
-
-    push = _node_loop["_push_messages"]
-
-    def push_messages(*arguments: Any, **named: Any) -> None:
-        task_came()
-        push(*arguments, **named)
-
-    _node_loop["_push_messages"] = push_messages
-    _node_loop["time"] = SimpleNamespace(sleep=sleep)
-    shorten_object_waits()
 
 
 def _say_task() -> None:
