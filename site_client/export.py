@@ -70,6 +70,7 @@ def export(source: Path, target: Path, home: Path) -> Exported:
         ArchiveError: ``source`` is missing.
         OSError: The disk refused; what was written stays and the next call goes on.
     """
+    source, target = source.absolute(), target.absolute()  # reading processes stand elsewhere
     _refuse_places(source, target, home)
     settings = read_site(home)
     if settings.deidentify.look_for_text:

@@ -57,7 +57,9 @@ def read(path: str, listed: list[int]) -> tuple[dict[str, Any], list[NDArray[Any
 
 
 def _whose(instance: Dataset) -> dict[str, str]:
-    return {name: str(instance.get(name) or "") for name in WHOSE}
+    found = {name: str(instance.get(name) or "") for name in WHOSE}
+    "".join(found.values()).encode("utf-8")  # a character set may give half a character
+    return found
 
 
 def _refuse(reason: str) -> None:

@@ -12,9 +12,10 @@ import dataclasses
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ _PIXEL_NUMBERS = (
     ("Rows", 0), ("Columns", 0), ("SamplesPerPixel", 1), ("BitsAllocated", 8),
     ("NumberOfFrames", 1),
 )  # fmt: skip
+_NUMBERS_END = 1 << 31  # IS and US end there (PS3.5 6.2)
 _LONGEST = 1 << 12  # characters of one value
 _MOST_REFERENCES = 20_000
 
@@ -219,11 +221,18 @@ def _parsed(data: bytes, keywords: tuple[str, ...]) -> Facts:
     asked = (keyword for keyword in keywords if keyword in elements and keyword != REFERENCES)
     values = {keyword: _spelled(elements, keyword) for keyword in asked}
     references = _references(elements) if values.get("Modality") in DRAWN else {}
+    _refuse_no_text([*values.values(), *references, *chain(*references.values())])
     if syntax == DeflatedExplicitVRLittleEndian:
         left = len(dcmread(io.BytesIO(data)).get("PixelData") or b"")
     else:
         left = _left(data, file.tell(), syntax)
     return Facts(values, references, _fault(values, syntax, left))
+
+
+def _refuse_no_text(said: Iterable[str]) -> None:
+    """Let nothing through that no table can hold: a character set may give half a character."""
+    for text in said:
+        text.encode("utf-8")
 
 
 def _left(data: bytes, position: int, syntax: str) -> int:
@@ -270,18 +279,18 @@ def _drawn_on(elements: Dataset) -> Iterator[Dataset]:
 
 
 def _fault(values: dict[str, str], syntax: str, pixel_bytes: int | None) -> str:
+    rows, columns, samples, bits, frames = (
+        _whole(values.get(keyword) or default) for keyword, default in _PIXEL_NUMBERS
+    )
+    refuse_large_claims(rows * columns * samples, frames)
     if not syntax:
         return "syntax-missing"
     if not values.get("SOPInstanceUID"):
         return "instance-uid-missing"
     if values.get("Modality") == "RTSTRUCT":
         return ""  # contours have no pixels
-    rows, columns, samples, bits, frames = (
-        int(values.get(keyword) or default) for keyword, default in _PIXEL_NUMBERS
-    )
     if not rows * columns or not pixel_bytes:
         return "no-pixels"
-    refuse_large_claims(rows * columns * samples, frames)
     if syntax not in DECODERS:
         return "syntax-unsupported"
     if values.get("PhotometricInterpretation") == "YBR_FULL_422":
@@ -289,3 +298,11 @@ def _fault(values: dict[str, str], syntax: str, pixel_bytes: int | None) -> str:
     needed = rows * columns * samples * bits * frames
     native = not DECODERS[syntax]
     return "truncated" if native and pixel_bytes * 8 < needed else ""
+
+
+def _whole(said: str | int) -> int:
+    """Return a number that is said to be one: not several, not negative, no column's overflow."""
+    number = int(said)
+    if not 0 <= number < _NUMBERS_END:
+        raise UnusableFileError("unreadable")
+    return number

@@ -176,6 +176,14 @@ def test_a_link_does_not_hide_that_the_target_is_inside(site: Any) -> None:
         export(site.archive, site.home.parent / "link", site.home)
 
 
+def test_folders_may_be_named_as_seen_from_where_one_stands(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.image("P1", "1.dcm")
+    monkeypatch.chdir(site.home.parent)
+    assert export(Path("archive"), Path("copies"), Path("home")).written == 1
+
+
 def test_a_missing_source_is_told(site: Any) -> None:
     with pytest.raises(ArchiveError, match="not a folder"):
         export(site.archive / "nowhere", target(site), site.home)

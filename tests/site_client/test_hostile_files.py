@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless
 
 from site_client.archive.facts import read_facts
@@ -113,6 +115,37 @@ def test_a_header_that_claims_what_is_not_there_is_set_aside(
 ) -> None:
     site.add(write_image(SQUARE, "P1", **said), "x.dcm")
     assert list(look_at(site.archive)["reason"]) == [reason]
+
+
+NOT_TOLD = {"SOPInstanceUID": ("UI", b"")}  # a file that is set aside before it is counted
+DRAWING = {"Modality": ("CS", b"RTSTRUCT")}  # it needs no pixels
+BEYOND_ASCII = {"PatientSex": ("CS", b"\xff ")}  # makes the character set count
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (NOT_TOLD | {"Rows": ("US", b"\1\0\2\0")}, "unreadable"),
+        (DRAWING | {"Rows": ("US", b"\1\0\2\0")}, "unreadable"),
+        (NOT_TOLD | {"NumberOfFrames": ("IS", b"9" * 30)}, "unreadable"),
+        (DRAWING | {"Rows": ("UV", b"\xff" * 8)}, "unreadable"),
+        (BEYOND_ASCII | {"SpecificCharacterSet": ("CS", b"utf_7 "), "PatientID": ("LO", b"+2AA-")},
+         "unreadable"),
+        (BEYOND_ASCII | {"SpecificCharacterSet": ("CS", b"unicode_escape"),
+                         "Manufacturer": ("LO", b"\\ud800 ")}, "unreadable"),
+    ],
+)  # fmt: skip
+def test_values_that_no_table_can_hold_set_a_file_aside_and_stop_nothing(
+    site: Any, write_image: Any, said: dict[str, tuple[str, bytes]], reason: str
+) -> None:
+    """Python reads ``unicode_escape`` as a character set, and half a character out of it."""
+    file = write_image(SQUARE, "P1")
+    for keyword, (vr, value) in said.items():
+        file[keyword] = RawDataElement(Tag(keyword), vr, len(value), value, 0, False, True)
+    file.save_as(site.archive / "bad.dcm", enforce_file_format=False)
+    site.image("P2", "good.dcm")
+    assert update_catalogue(site.home)["reason"].tolist() == [reason, ""]
+    assert export(site.archive, site.home.parent / "copies", site.home).written >= 1
 
 
 def large_inside(stream: bytes, side: int) -> bytes:
