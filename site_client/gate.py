@@ -19,6 +19,7 @@ from site_client.frames import ENHANCED
 _COMPLETE_WITHOUT = ("duplicate-instance",)  # set aside, and the series lacks nothing
 _MODALITIES = {"seg": "SEG", "rtstruct": "RTSTRUCT"}
 _NIFTI = (".nii", ".nii.gz")
+_SERIES = ["patient", "series"]  # a file of somebody else takes no series apart
 _OF_PATIENT = "patient-"  # codes that concern every file of a patient alike
 
 
@@ -98,10 +99,11 @@ def _files_without(catalogue: pd.DataFrame, rows: pd.DataFrame) -> pd.Series[str
     whole = reason.isin(("", *_COMPLETE_WITHOUT)) | reason.str.startswith(_OF_PATIENT)
     lost = catalogue[~whole & (catalogue["series"] != "")]
     words = {
-        str(series): f"{len(why)} files of the series were set aside: {_counts(why)}"
-        for series, why in lost.groupby("series")["reason"]
+        one: f"{len(why)} files of the series were set aside: {_counts(why)}"
+        for one, why in lost.groupby(_SERIES)["reason"]
     }
-    return rows["series"].map(words).fillna("").astype(object)
+    names = zip(*(rows[column] for column in _SERIES), strict=True)
+    return pd.Series([words.get(name, "") for name in names], rows.index, dtype=object)
 
 
 def _counts(why: pd.Series[str]) -> str:

@@ -17,6 +17,8 @@ from fedrad.data_contract import Labels
 from fedrad.errors import LabelError
 from site_client.label_table import LabelTable, Vote
 
+MOST_SHARED = 0.05  # of the keys may be on images of several patients
+
 
 @dataclass(frozen=True, slots=True)
 class Matched:
@@ -25,8 +27,8 @@ class Matched:
     votes: pd.DataFrame  # patient, key, side, reader, source, date, value: one row a vote
     unknown_keys: int  # keys that are on no image
     restored: int  # votes matched by putting leading zeros back
-    ambiguous: int  # votes that would fit several exams with other leading zeros
-    shared: int  # keys that are on images of several patients
+    ambiguous: int  # votes that fit several exams of a patient with other leading zeros
+    shared: int  # keys that label several patients
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def label_patients(images: pd.DataFrame, table: LabelTable, labels: Labels) -> P
         The classes, and images left out: ``no-label`` or ``labels-disagree``.
 
     Raises:
-        LabelError: Not one image has a label.
+        LabelError: Not one image has a label, or too many labels fit several patients.
     """
     matched = match_votes(images, table)
     if len(images) and matched.votes.empty:
@@ -64,8 +66,10 @@ def label_patients(images: pd.DataFrame, table: LabelTable, labels: Labels) -> P
             f"no image has a label: none of the {matched.unknown_keys} keys in the labels' "
             f"{table.column} column is on an image; check that it holds {labels.key} values"
         )
+    _refuse_many_shared(matched, table.column)
     classes = _by_rule(matched.votes, labels.rule)
-    labelled = images[table.column].isin(matched.votes["key"])
+    pairs = pd.MultiIndex.from_frame(matched.votes[["patient", "key"]])
+    labelled = pd.MultiIndex.from_frame(images[["patient", table.column]]).isin(pairs)
     disagree = labelled & ~images["patient"].isin(classes)
     reason = pd.Series("", images.index).mask(~labelled, "no-label")
     refused = images[["file"]].assign(reason=reason.mask(disagree, "labels-disagree"))
@@ -76,37 +80,38 @@ def label_patients(images: pd.DataFrame, table: LabelTable, labels: Labels) -> P
 def match_votes(images: pd.DataFrame, table: LabelTable) -> Matched:
     """Find out which exam each vote is about.
 
-    A number without its leading zeros is matched by putting them back if exactly one exam
-    fits. If several fit, the vote is used as written where the file still has numbers that
-    begin with 0, and else not at all. A key on images of several patients is nobody's.
+    Each patient's exams are looked at by themselves, so that nobody gains or loses a label
+    because somebody else is in the archive: a key on images of several patients is a vote for
+    each of them. A number without its leading zeros is matched by putting them back if no
+    number of the file begins with 0 and exactly one exam of the patient fits.
     """
-    patients = images[["patient", table.column]].drop_duplicates()
-    patients = patients[patients[table.column] != ""]
-    owners = {str(key): str(patient) for patient, key in patients.itertuples(index=False)}
-    shared = set(patients.loc[patients[table.column].duplicated(), table.column])
-    rows, unknown, restored, ambiguous = [], set(), 0, 0
-    used_shared = set()
+    exams = images[["patient", table.column]].drop_duplicates()
+    owners: dict[str, list[str]] = defaultdict(list)
+    for patient, key in exams[exams[table.column] != ""].itertuples(index=False):
+        owners[str(key)].append(str(patient))
+    rows, unknown, shared, restored, ambiguous = [], set(), set(), 0, 0
     for vote in table.votes:
-        fits = [key for key in vote.keys if key in owners]
-        key = _chosen(fits, vote, table)
-        if not fits:
-            unknown.add(vote.keys[0])
-        elif not key:
-            ambiguous += 1
-        elif key in shared:
-            used_shared.add(key)
-        else:
-            restored += key != vote.keys[0]
-            rows.append((owners[key], key, *_values(vote)))
+        keys = vote.keys[:1] if table.keeps_zeros else vote.keys
+        fits = [(patient, key) for key in keys for patient in owners.get(key, ())]
+        exams_of = Counter(patient for patient, _ in fits)
+        used = [(patient, key) for patient, key in fits if exams_of[patient] == 1]
+        rows += [(patient, key, *_values(vote)) for patient, key in used]
+        unknown |= set() if fits else {vote.keys[0]}
+        shared |= {vote.keys[0]} if len(used) > 1 else set()
+        restored += any(key != vote.keys[0] for _, key in used)
+        ambiguous += len(used) < len(fits)
     columns = ["patient", "key", "side", "reader", "source", "date", "value"]
     found = pd.DataFrame(rows, columns=columns)
-    return Matched(found, len(unknown), restored, ambiguous, len(used_shared))
+    return Matched(found, len(unknown), restored, ambiguous, len(shared))
 
 
-def _chosen(fits: list[str], vote: Vote, table: LabelTable) -> str:
-    if len(fits) == 1 or (fits and fits[0] == vote.keys[0] and table.keeps_zeros):
-        return fits[0]
-    return ""
+def _refuse_many_shared(matched: Matched, column: str) -> None:
+    keys = matched.votes["key"].nunique()
+    if matched.shared > MOST_SHARED * keys:
+        raise LabelError(
+            f"{matched.shared} of {keys} keys in the labels' {column} column fit images of several "
+            f"patients, more than {MOST_SHARED:.0%}; name the exams by StudyInstanceUID"
+        )
 
 
 def _values(vote: Vote) -> tuple[str, str, str, str, int]:
@@ -130,7 +135,7 @@ def _by_rule(votes: pd.DataFrame, rule: str) -> dict[str, int]:
 def _last_word(votes: pd.DataFrame) -> pd.DataFrame:
     """Keep of a named reader's dated votes on one exam and side the latest."""
     dated = votes[(votes["reader"] != "") & (votes["date"] != "")]
-    latest = dated.groupby(["key", "side", "reader"])["date"].transform("max")
+    latest = dated.groupby(["patient", "key", "side", "reader"])["date"].transform("max")
     return votes.drop(dated.index[dated["date"] != latest])
 
 
@@ -150,11 +155,12 @@ def _notes(table: LabelTable, matched: Matched) -> Iterator[str]:
         yield f"{matched.restored} labels fit once lost leading zeros are put back"
     if matched.ambiguous:
         yield (
-            f"{matched.ambiguous} labels fit several exams that differ in leading zeros alone; "
-            "they are not used: export the numbers as text"
+            f"{matched.ambiguous} labels fit several exams of one patient that differ in leading "
+            "zeros alone; they are not used: export the numbers as text"
         )
     if matched.shared:
         yield (
-            f"{matched.shared} keys of the labels are on images of several patients; "
-            "their labels are not used"
+            f"{matched.shared} keys of the labels fit images of several patients; each of them "
+            "takes the label: name StudyInstanceUID instead, or say in [patients] mapping that "
+            "they are one person"
         )

@@ -72,6 +72,18 @@ def test_a_series_that_lost_its_last_slice_is_refused_as_a_whole(
     assert set(found.refused["detail"]) == {"1 files of the series were set aside: 1 truncated"}
 
 
+def test_a_damaged_file_of_somebody_else_takes_nothing_from_a_series(
+    site: Any, make_task: Any, as_volumes: dict[str, Any]
+) -> None:
+    """Two patients with one SeriesInstanceUID: neither decides about the other's part."""
+    voxels = np.zeros((5, 16, 16), np.int16)
+    site.series("P1", voxels, SeriesInstanceUID="1.2.3")
+    site.series("P2", voxels, SeriesInstanceUID="1.2.3")
+    (damaged := site.archive / "P2/4.dcm").write_bytes(damaged.read_bytes()[:-20])
+    found = admit(update_catalogue(site.home), make_task(**as_volumes))
+    assert set(found.images["file"]) == {f"P1/{number}.dcm" for number in range(5)}
+
+
 def test_a_copy_of_a_slice_takes_nothing_from_its_series(
     site: Any, make_task: Any, as_volumes: dict[str, Any]
 ) -> None:

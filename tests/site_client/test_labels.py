@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedrad.errors import LabelError, SettingsError
 from site_client.catalogue import update_catalogue
 from site_client.deidentify.pseudonyms import pseudonyms
-from site_client.label_table import read_labels
-from site_client.labels import label_patients
+from site_client.label_table import LabelTable, Vote, read_labels
+from site_client.labels import _by_rule, label_patients, match_votes
 
 NAMES = pseudonyms(b"k" * 32)
 
@@ -120,14 +123,16 @@ def test_lost_leading_zeros_are_put_back_where_one_exam_fits(site: Any, make_tas
     assert found.notes == ("2 labels fit once lost leading zeros are put back",)
 
 
-def test_a_number_that_fits_two_exams_is_used_for_neither(site: Any, make_task: Any) -> None:
+def test_a_number_that_fits_two_exams_of_a_patient_is_used_for_neither(
+    site: Any, make_task: Any
+) -> None:
     """Unless other numbers of the file still begin with 0: then it is as it is written."""
     site.image("P1", "1.dcm", AccessionNumber="12")
-    site.image("P2", "2.dcm", AccessionNumber="0012")
+    site.image("P1", "2.dcm", AccessionNumber="0012")
     site.image("P3", "3.dcm", AccessionNumber="003")
     found = written(site, make_task(), "AccessionNumber,label\n12,yes\n3,no\n")
     assert list(found.refused["file"]) == ["1.dcm", "2.dcm"]
-    assert any("1 labels fit several exams" in note for note in found.notes)
+    assert any("1 labels fit several exams of one patient" in note for note in found.notes)
     found = written(site, make_task(), "AccessionNumber,label\n12,yes\n003,no\n")
     assert list(found.refused["file"]) == ["2.dcm"]
 
@@ -144,13 +149,52 @@ def test_numbers_that_a_spreadsheet_rounded_are_named_by_their_lines(
     assert "whose digits a spreadsheet threw away" in notes[1]
 
 
-def test_an_accession_of_two_patients_labels_nobody(site: Any, make_task: Any) -> None:
-    site.image("P1", "1.dcm", AccessionNumber="SAME")
-    site.image("P2", "2.dcm", AccessionNumber="SAME")
-    site.image("P3", "3.dcm")
-    found = written(site, make_task(), "AccessionNumber,label\nSAME,yes\nAP3,no\n")
-    assert list(found.classes.values()) == [0]
-    assert "1 keys of the labels are on images of several patients" in found.notes[0]
+ARCHIVES = st.lists(
+    st.tuples(st.sampled_from("PQR"), st.sampled_from(["", "7", "07", "007", "12"])), min_size=1
+)
+TABLES = st.lists(
+    st.tuples(
+        st.sampled_from(["7", "07", "12"]), st.sampled_from([0, 1]), st.sampled_from("xy"),
+        st.sampled_from(["", "2024-01-01", "2024-02-01"]),
+    ),
+    min_size=1,
+)  # fmt: skip
+
+
+@given(ARCHIVES, TABLES, st.sampled_from(["one", "any", "majority"]), st.booleans())
+def test_a_patients_class_does_not_depend_on_who_else_is_in_the_archive(
+    archive: list[tuple[str, str]], table: list[tuple[str, int, str, str]], rule: str, zeros: bool
+) -> None:
+    """Privacy counts one patient; nobody may bring or take a label of somebody else."""
+    images = pd.DataFrame(archive, columns=["patient", "accession"])
+    votes = [
+        Vote((key, *(key.zfill(n) for n in range(len(key) + 1, 4))), value, reader, date=date)
+        for key, value, reader, date in table
+    ]
+    found = LabelTable("accession", tuple(votes), 0, 0, (), zeros)
+    everybody = _by_rule(match_votes(images, found).votes, rule)
+    for patient in "PQR":
+        alone = _by_rule(match_votes(images[images["patient"] == patient], found).votes, rule)
+        assert alone.get(patient) == everybody.get(patient)
+
+
+def test_an_accession_of_two_patients_labels_both_and_is_told(site: Any, make_task: Any) -> None:
+    for number in range(1, 21):
+        site.image(f"P{number}", f"{number}.dcm")
+    site.image("Q1", "q.dcm", AccessionNumber="AP1")
+    rows = "".join(f"AP{number},yes\n" for number in range(1, 21))
+    found = written(site, make_task(), f"AccessionNumber,label\n{rows}")
+    assert len(found.classes) == 21
+    assert "1 keys of the labels fit images of several patients" in found.notes[0]
+
+
+def test_accessions_that_are_no_name_of_an_exam_are_refused(site: Any, make_task: Any) -> None:
+    for number in range(1, 20):
+        site.image(f"P{number}", f"{number}.dcm")
+    site.image("Q1", "q.dcm", AccessionNumber="AP1")
+    rows = "".join(f"AP{number},yes\n" for number in range(1, 20))
+    with pytest.raises(LabelError, match="1 of 19 keys .* fit images of several patients"):
+        written(site, make_task(), f"AccessionNumber,label\n{rows}")
 
 
 @pytest.mark.parametrize(("rule", "expected"), [("one", []), ("majority", [0]), ("any", [1])])
