@@ -7,11 +7,11 @@ the strategy's business; how updates are averaged is that of ``aggregation``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from aggregator import checkpoints
+from aggregator.aggregation import robust
 from aggregator.aggregation.averaging import RunningAverage
-from aggregator.aggregation.mean import weighted_mean
 from aggregator.aggregation.optimisers import server_optimiser
 from aggregator.setup import RunSetup
 from fedrad import parameters as tensors
@@ -55,24 +55,34 @@ class Course:
         """The digest of the model that is measured."""
         return self._digest if self._average is None else tensors.digest(self.released)
 
-    def fold(self, number: int, accepted: Mapping[str, str]) -> dict[str, float]:
-        """Make the next model of the updates that lie on disk; nothing is written.
+    def measure(self, number: int, accepted: Iterable[str]) -> robust.Measured:
+        """Read the updates of a round that lie on disk, less those that are set aside.
 
         Args:
             number: The round.
-            accepted: Site to the digest of its update.
+            accepted: The sites whose updates were accepted; they alone fix what is set aside.
+
+        Raises:
+            DamagedStateError: An update cannot be read.
+        """
+        folder, rule = self._setup.folder, self._setup.task.federation.rule
+        files = {site: checkpoints.reply_path(folder, number, site) for site in accepted}
+        found = robust.measure(files, rule)
+        return found.without(robust.too_large(found, rule))
+
+    def fold(self, number: int, updates: robust.Measured) -> dict[str, float]:
+        """Make the next model of a round's updates; nothing is written.
 
         Returns:
-            Each site's share; they sum to 1.
+            Each site's share before the rule; they sum to 1.
 
         Raises:
             DamagedStateError: An update cannot be read; the model is as it was.
         """
-        setup = self._setup
-        weights = setup.contract.weights(sorted(accepted), setup.task.federation.weight_cap)
-        files = {site: checkpoints.reply_path(setup.folder, number, site) for site in accepted}
-        mean = weighted_mean(files, weights)
-        self._take(self._model | self._optimiser.step(self.moving, mean))
+        plan = self._setup.task.federation
+        weights = self._setup.contract.weights(sorted(updates.files), plan.weight_cap)
+        step = robust.aggregate(updates, weights, plan.rule)
+        self._take(self._model | self._optimiser.step(self.moving, step))
         if self._average is not None:
             self._average.take(self.moving)
         self.committed, self.changed = self.committed + 1, number

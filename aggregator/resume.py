@@ -97,7 +97,7 @@ def _bring_up(setup: RunSetup, store: Store, course: Course) -> None:
             accepted = _accepted(setup, store, number)
             if accepted != _recorded(store, number):
                 raise DamagedStateError("accepted updates are missing or damaged")
-            course.fold(number, accepted)
+            course.fold(number, course.measure(number, accepted))
         except DamagedStateError as error:
             for lost in store.lose_rounds(number, problem=str(error)):
                 checkpoints.set_aside(setup.folder, lost)

@@ -34,6 +34,7 @@ from fedrad.protocol.codec import encode_arrays, encode_request
 from fedrad.protocol.messages import Block, Phase, Request
 from fedrad.task import is_evaluation_round
 
+SET_ASIDE = "update-set-aside"  # kind of the event in a run's history
 _TTL_MARGIN_S = 600.0
 
 
@@ -100,7 +101,9 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
             return None, MetricRecord({"accepted": len(accepted)})
         if self._cut is None or not self._cut.closed:
             self._store.record_round(server_round, "received")
-        self._fold(server_round, accepted)
+        if not self._fold(server_round, accepted):
+            self._store.record_round(server_round, "void")
+            return None, MetricRecord({"accepted": len(accepted)})
         return encode_arrays(self._course.model), MetricRecord({"accepted": len(accepted)})
 
     def configure_evaluate(
@@ -225,13 +228,24 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         deadline_s = self._setup.task.federation.deadline_s
         yield from receive(grid, ids, deadline_s, clock=self._setup.clock)
 
-    def _fold(self, number: int, accepted: dict[str, str]) -> None:
-        """Make the next model from what lies on disk and commit the round."""
-        weights = self._course.fold(number, accepted)
+    def _fold(self, number: int, accepted: dict[str, str]) -> bool:
+        """Make the next model from what lies on disk and commit the round, if enough is left."""
+        updates = self._course.measure(number, accepted)
+        self._note_set_aside(number, sorted(accepted.keys() - updates.files.keys()))
+        if len(updates.files) < self._setup.task.federation.quorum:
+            return False
+        weights = self._course.fold(number, updates)
         digest = checkpoints.accepted_digest(accepted.items())
         self._store.record_fold(number, weights, accepted=digest, model=self._course.digest)
         self._course.write(number, accepted)
         self._store.record_round(number, "committed")
+        return True
+
+    def _note_set_aside(self, number: int, sites: Iterable[str]) -> None:
+        times = self._setup.task.federation.rule.ceiling
+        problem = f"the update is longer than {times:g} times the median of this round's updates"
+        for site in sites:
+            self._store.record_event(SET_ASIDE, number, site=site, detail={"problem": problem})
 
     def _trainers(self) -> dict[int, str]:
         spent = self._intake.out_of_budget
