@@ -8,14 +8,12 @@ for whatever reason, the process ends: who started it starts it again.
 from __future__ import annotations
 
 import os
-import ssl
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 
+from fedrad.flower.door import NodeOptions, http_client
 from fedrad.flower.lookup import private
 from fedrad.flower.messages import quiet
 from fedrad.flower.node_loop import mend_loop
@@ -34,22 +32,6 @@ CLOCK_BEHIND_S: int = private("flwr.common.constant", "TIMESTAMP_TOLERANCE")
 LOOP_ENDED = 75  # exit status: nothing is wrong here; try again
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeOptions:
-    """What a SuperNode needs; every path is a file of the site's home."""
-
-    address: str  # the coordinator's gateway, host:port
-    ca: Path  # PEM: who may sign the gateway's certificate
-    certificate: Path  # PEM: the site's TLS certificate
-    key: Path  # PEM: its private key
-    node_key: Path  # the site's identity, OpenSSH private format
-    secret: Path  # shared with the site's launcher
-    port: int  # of the Runtime API, on the loopback
-    proxy: str = ""  # http://host:port of an HTTP CONNECT proxy
-    proxy_user: str = ""
-    proxy_password: str = ""
-
-
 def run_node(options: NodeOptions) -> None:
     """Be the SuperNode; ends the process, never returns."""
     quiet()
@@ -60,24 +42,6 @@ def run_node(options: NodeOptions) -> None:
     sys.argv = ["flower-supernode", *_arguments(options)]
     _entry()
     os._exit(LOOP_ENDED)  # the Runtime API's thread would keep the process
-
-
-def tls_context(options: NodeOptions) -> ssl.SSLContext:
-    """Return the TLS settings towards the gateway: its CA alone, the site's certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cafile=options.ca)
-    context.load_cert_chain(options.certificate, options.key)
-    return context
-
-
-def http_client(options: NodeOptions) -> httpx.Client:
-    """Return a client of the gateway: the site's certificate, its proxy, no other route."""
-    proxy = None
-    if options.proxy:
-        auth = (options.proxy_user, options.proxy_password) if options.proxy_user else None
-        proxy = httpx.Proxy(options.proxy, auth=auth)
-    return httpx.Client(verify=tls_context(options), proxy=proxy, timeout=30.0, trust_env=False)
 
 
 def _say_task() -> None:

@@ -19,7 +19,7 @@ from socket import socket
 from cryptography import x509
 
 from fedrad.documents import printable
-from fedrad.flower.node import NodeOptions, tls_context
+from fedrad.flower.door import NodeOptions, tls_context
 from site_client.doctor.way_out import Blocked, split_address
 from site_client.preflight.lines import DAMAGED, UNREACHABLE, Line, no, ok, warning
 

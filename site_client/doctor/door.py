@@ -16,7 +16,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from fedrad.errors import ProtocolError
-from fedrad.flower.node import CLOCK_AHEAD_S, CLOCK_BEHIND_S, NodeOptions
+from fedrad.flower.door import NodeOptions
+from fedrad.flower.node import CLOCK_AHEAD_S, CLOCK_BEHIND_S
 from fedrad.protocol import versions
 from site_client.doctor.authenticity import server_date
 from site_client.doctor.way_out import Blocked, split_address

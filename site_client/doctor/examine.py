@@ -9,7 +9,7 @@ from socket import socket
 
 from fedrad.clock import Clock
 from fedrad.errors import RunError, SettingsError
-from fedrad.flower.node import NodeOptions
+from fedrad.flower.door import NodeOptions
 from site_client.doctor.authenticity import shake_hands
 from site_client.doctor.door import door_lines
 from site_client.doctor.own import has_keys, key_lines, own_lines

@@ -11,7 +11,7 @@ import socket
 from contextlib import suppress
 
 from fedrad.documents import printable
-from fedrad.flower.node import NodeOptions
+from fedrad.flower.door import NodeOptions
 from site_client.preflight.lines import UNREACHABLE, Line, no
 
 WAIT_S = 10.0

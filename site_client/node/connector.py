@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fedrad import durable
 from fedrad.errors import SettingsError
-from fedrad.flower.node import NodeOptions, run_node
+from fedrad.flower.door import NodeOptions
 from fedrad.processes import Plan
 from site_client.settings import SiteSettings, read_site
 
@@ -82,6 +82,8 @@ def node_options(home: Path, settings: SiteSettings, port: int) -> NodeOptions:
 
 def main(home: Path, port: int) -> None:
     """Be Flower's node."""
+    from fedrad.flower.node import run_node  # much of Flower, for this program alone
+
     run_node(node_options(home, read_site(home), port))
 
 

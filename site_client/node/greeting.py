@@ -20,7 +20,7 @@ from fedrad import durable, signatures
 from fedrad.clock import Clock, SystemClock, stamp
 from fedrad.errors import FedradError, ProtocolError, UnreachableError
 from fedrad.flower.keys import header_of_key
-from fedrad.flower.node import NodeOptions, http_client
+from fedrad.flower.door import NodeOptions, http_client
 from fedrad.protocol import versions
 from fedrad.protocol.versions import Speaker
 from site_client import audit

@@ -14,7 +14,7 @@ from aggregator.deployment import greetings, runs
 from aggregator.deployment.gateway import GREETINGS
 from aggregator.studies import read_study
 from fedrad.errors import RunError, UnreachableError
-from fedrad.flower.node import NodeOptions, http_client
+from fedrad.flower.door import NodeOptions, http_client
 from fedrad.protocol import versions
 from fedrad.protocol.versions import Speaker
 from site_client import audit
