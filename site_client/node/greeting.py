@@ -19,8 +19,8 @@ import httpx
 from fedrad import durable, signatures
 from fedrad.clock import Clock, SystemClock, stamp
 from fedrad.errors import FedradError, ProtocolError, UnreachableError
-from fedrad.flower.keys import header_of_key
 from fedrad.flower.door import NodeOptions, http_client
+from fedrad.flower.keys import header_of_key
 from fedrad.protocol import versions
 from fedrad.protocol.versions import Speaker
 from site_client import audit

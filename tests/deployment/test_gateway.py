@@ -21,9 +21,9 @@ from aggregator.home import read_coordinator
 from aggregator.membership import revoke
 from aggregator.registry import read_sites
 from fedrad import signatures
+from fedrad.flower.door import NodeOptions, http_client
 from fedrad.flower.keys import bytes_of_key, header_of_key
 from fedrad.flower.lookup import private
-from fedrad.flower.door import NodeOptions, http_client
 from site_client.joining import node_key
 from site_client.node.connector import node_options
 from site_client.settings import read_site
