@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
@@ -227,11 +229,32 @@ def test_a_client_that_speaks_slowly_is_cut_off(hub: Federation) -> None:
         assert not door.recv(100)  # closed, without a word
 
 
+def with_limits(hub: Federation, rate: int, burst: int) -> str:
+    """Give the gateway another limit of requests; return its configuration before."""
+    path = hub.hub / "gateway" / "nginx.conf"
+    before = path.read_text()
+    after = before.replace("rate=50r/s", f"rate={rate}r/s")
+    path.write_text(after.replace("burst=100 ", f"burst={burst} "))
+    os.kill(int((path.parent / "nginx.pid").read_text()), signal.SIGHUP)
+    return before
+
+
 def test_requests_beyond_the_rate_are_told_to_come_again(hub: Federation) -> None:
     """503 is what Flower tries again; it would give up after 429."""
+    before = with_limits(hub, rate=1, burst=3)
+    try:
+        hub.until(lambda: 503 in statuses(hub, 8))
+        assert statuses(hub, 8) <= {401, 503}
+    finally:
+        (hub.hub / "gateway" / "nginx.conf").write_text(before)
+        with_limits(hub, rate=50, burst=100)
+    hub.until(lambda: statuses(hub, 8) == {401})
+
+
+def statuses(hub: Federation, number: int) -> set[int]:
+    """Return what south is answered to so many requests in a row."""
     with client(hub, options(hub, "south")) as door:
-        found = {door.post(FLEET, headers=header(hub, "south")).status_code for _ in range(400)}
-    assert found <= {401, 503}
+        return {door.post(FLEET, headers=header(hub, "south")).status_code for _ in range(number)}
 
 
 def caller_of(hub: Federation, site: str):

@@ -81,7 +81,7 @@ def test_a_runner_is_replaced_when_it_is_too_large_too_slow_or_dead(
     wait_for(lambda: "ended with status -9" in worker.trouble())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_runner_whose_software_was_not_approved_does_not_start(home: Path) -> None:
     put_values(home, "approval", {"software": ["0" * 64]})
     worker = Worker(home, read_site(home).resources)
