@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ def array_path(home: Path, key: Any, names: Pseudonyms) -> Path:
     """
     name = names.of("cache", canonical_json(key).decode("utf-8"))
     return home / FOLDER / name[:2] / f"{name}{_ARRAY}"
+
+
+def cached_bytes(home: Path) -> int:
+    """Return what the cache holds, in bytes."""
+    found = 0
+    for path in (home / FOLDER).glob("*/*"):
+        with suppress(FileNotFoundError):  # another program of this site deletes too
+            found += path.stat().st_size
+    return found
 
 
 def keep_array(place: Path, array: NDArray[Any]) -> None:

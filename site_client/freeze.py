@@ -22,10 +22,11 @@ from site_client import home as site_home
 from site_client.catalogue import FILE, update_catalogue, write_quarantine
 from site_client.cohort import Cohort, assemble
 from site_client.deidentify.pseudonyms import pseudonyms
+from site_client.frozen import Place
 from site_client.gate import admit
 from site_client.identities import count_unusable, refuse_many_unusable
 from site_client.patients import SPLITS, Split, assignment
-from site_client.preparation import PatientFiles, Preparation
+from site_client.preparation import PatientFiles
 from site_client.rosters import InUse, Roster, names_of, relative
 from site_client.seal import (
     Digests,
@@ -118,9 +119,7 @@ def _prepared(
 ) -> dict[Split, _Found]:
     names = pseudonyms(site_home.split_key(home))
     admitted = admit(table, task)
-    preparation = Preparation(
-        home, settings.archive.path, task, table, names=names, limits=settings.reading
-    )
+    preparation = Place(home, settings, task, table).preparation()
     found: dict[Split, _Found] = {}
     for split in SPLITS:
         cohort = assemble(admitted, task, split=split, settings=settings, names=names)

@@ -46,9 +46,14 @@ class Place:
         """Return what makes the task's arrays from the archive's files."""
         names = pseudonyms(site_home.split_key(self.home))
         archive = self.settings.archive.path
-        limits = self.settings.reading
         return Preparation(
-            self.home, archive, self.task, self.catalogue, names=names, limits=limits
+            self.home,
+            archive,
+            self.task,
+            self.catalogue,
+            names=names,
+            limits=self.settings.reading,
+            most_gib=self.settings.resources.disk_gib,
         )
 
 

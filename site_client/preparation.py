@@ -8,6 +8,7 @@ quarantine and the patient's next one takes its place.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +50,12 @@ class Preparation:
         *,
         names: Pseudonyms,
         limits: Reading | None = None,
+        most_gib: float = math.inf,
     ) -> None:
+        """Prepare; the cache may take ``most_gib`` GiB."""
         self._home, self._archive, self._task = home, archive, task
         self._catalogue, self._limits = catalogue, limits or Reading()
-        self._shelf = Shelf(home, task, self._limits, names)
+        self._shelf = Shelf(home, task, self._limits, names, most_gib=most_gib)
         columns = catalogue[["file", "bytes", "mtime_ns", "digest"]]
         self._listed = {row[0]: row[1:3] for row in columns.itertuples(index=False)}
         self._digests = dict(zip(catalogue["file"], catalogue["digest"], strict=True))

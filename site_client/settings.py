@@ -26,7 +26,6 @@ from site_client.proxy_settings import Proxy
 FILE = "site.toml"
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_LATER = "not enforced by this version: leave it out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +129,7 @@ class Resources:
     memory_gib: float = 4.0  # of the process that works on patients
     threads: int = 1  # of the network's arithmetic
     device: str = "cpu"  # or cuda, cuda:N; one that is missing is an error
-    disk_gib: float = 20.0  # not yet
+    disk_gib: float = 20.0  # of the cache: prepared images of all tasks
     keep_warm: bool = True  # that process stays between tasks
     task_hours: float = 12.0  # the longest that one task may take, closed hours not counted
 
@@ -144,8 +143,6 @@ class Resources:
                 yield f"{name} must be greater than 0, got {getattr(self, name)}"
         if not _DEVICE.fullmatch(self.device):
             yield f"device must be 'cpu', 'cuda' or 'cuda:N', got {self.device!r}"
-        if self.disk_gib != 20.0:
-            yield f"disk_gib is {_LATER}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

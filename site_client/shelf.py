@@ -15,9 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrad.errors import RunError
 from fedrad.task import Task
 from site_client.archive.faults import UnusableFileError
-from site_client.cache import array_path, keep_array, refuse_again, remember_refusal
+from site_client.cache import (
+    FOLDER,
+    array_path,
+    cached_bytes,
+    keep_array,
+    refuse_again,
+    remember_refusal,
+)
 from site_client.cohort import Unit
 from site_client.deidentify.pseudonyms import Pseudonyms
 from site_client.limits import Reading
@@ -37,8 +45,12 @@ class Made:
 class Shelf:
     """The arrays of one task in one home."""
 
-    def __init__(self, home: Path, task: Task, limits: Reading, names: Pseudonyms) -> None:
+    def __init__(
+        self, home: Path, task: Task, limits: Reading, names: Pseudonyms, *, most_gib: float
+    ) -> None:
+        """Prepare; the whole cache may take ``most_gib`` GiB."""
         self._home, self._task, self._names = home, task, names
+        self._most_gib, self._bytes = most_gib, -1  # counted when an array is first kept
         self._recipe = recipe_key(task)
         self._caps = dataclasses.asdict(dataclasses.replace(limits, workers=1))
 
@@ -68,18 +80,30 @@ class Shelf:
 
         Raises:
             UnusableFileError: The recipe refuses the image.
-            RunError: The disk refused.
+            RunError: The disk refused, or the cache is as large as it may be.
         """
         made = self._made(unit, digests)
         image: NDArray[np.float32] = prepare_image(arrays[0], spacing_mm, self._task)
-        keep_array(made.image, image)
+        self._keep(made.image, image)
         if made.mask:
-            keep_array(made.mask, prepare_mask(arrays[1], spacing_mm, self._task))
+            self._keep(made.mask, prepare_mask(arrays[1], spacing_mm, self._task))
         return made
 
     def refuse(self, unit: Unit, digests: Digests, error: UnusableFileError) -> None:
         """Remember why a unit cannot be used; arguments are those of ``keep``."""
         remember_refusal(self._refusal(unit, digests), error)
+
+    def _keep(self, place: Path, array: NDArray[Any]) -> None:
+        if self._bytes < 0:
+            self._bytes = cached_bytes(self._home)
+        if self._bytes + array.nbytes > self._most_gib * 2**30:
+            raise RunError(
+                f"the cache {self._home / FOLDER} may take [resources] disk_gib = "
+                f"{self._most_gib:g} and has no room for another image; raise it in site.toml, or "
+                "delete the folder, it fills again with what is used"
+            )
+        keep_array(place, array)
+        self._bytes += array.nbytes
 
     def _made(self, unit: Unit, digests: Digests) -> Made:
         image = array_path(self._home, self._image_key(unit, digests), self._names)

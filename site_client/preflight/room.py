@@ -12,10 +12,11 @@ from pathlib import Path
 
 from fedrad.task import Task, task_hash
 from site_client.cache import FOLDER as CACHE
+from site_client.cache import cached_bytes
 from site_client.cohort import Cohort
 from site_client.machine import GIB, free_bytes
 from site_client.patients import Split
-from site_client.preflight.lines import Line, no, ok, warning
+from site_client.preflight.lines import POLICY, Line, no, ok
 from site_client.rosters import iter_in_use
 from site_client.settings import SiteSettings
 
@@ -29,6 +30,7 @@ class Room:
     whole: int  # all prepared images of the study, at most
     there: int  # of them, what is made already
     free: int
+    cached: int = 0  # of all tasks
 
     @property
     def missing(self) -> int:
@@ -49,7 +51,7 @@ def read_room(home: Path, task: Task, cohorts: Mapping[Split, Cohort]) -> Room:
         for units in cohort.units.values()
         for unit in units[:cap]
     )
-    return Room(whole, _there(home, task_hash(task)), free_bytes(home))
+    return Room(whole, _there(home, task_hash(task)), free_bytes(home), cached_bytes(home))
 
 
 def room_line(room: Room, settings: SiteSettings) -> Line:
@@ -59,12 +61,13 @@ def room_line(room: Room, settings: SiteSettings) -> Line:
     limit = f"{keep:g} GiB stay free"
     if room.missing > room.free - keep * GIB:
         return no("disk", found, limit=limit, do="make room on the disk of the home")
-    if room.whole > settings.resources.disk_gib * GIB:
-        return warning(
+    if room.missing + room.cached > settings.resources.disk_gib * GIB:
+        return no(
             "disk",
-            f"{_gib(room.whole)} for the study",
-            limit=f"disk_gib {settings.resources.disk_gib:g}, not enforced yet",
-            do="make sure that this hospital wants to give so much to one study",
+            f"{_gib(room.missing)} to write, {_gib(room.cached)} in the cache",
+            limit=f"disk_gib {settings.resources.disk_gib:g}",
+            do="raise [resources] disk_gib in site.toml, if this hospital gives so much to studies",
+            code=POLICY,
         )
     return ok("disk", found, limit)
 

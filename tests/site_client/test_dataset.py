@@ -1,5 +1,6 @@
 """From files on disk to patients with arrays."""
 
+import math
 import shutil
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from pydicom.uid import JPEG2000Lossless
 
-from fedrad.errors import ArchiveError, DamagedStateError, DataError
+from fedrad.errors import ArchiveError, DamagedStateError, DataError, RunError
 from site_client.catalogue import update_catalogue
 from site_client.cohort import assemble
 from site_client.dataset import PatientDataset, load_split
@@ -65,6 +66,19 @@ def test_the_second_load_prepares_nothing_anew(site: Any, make_task: Any) -> Non
     load_split(site.home, make_task(), "train")
     assert len(times) == 1
     assert {p: p.stat().st_mtime_ns for p in (site.home / "cache").rglob("*.npy")} == times
+
+
+def test_the_cache_takes_no_more_than_it_may(site: Any, make_task: Any, site_toml: str) -> None:
+    for number in range(5):
+        site.image(f"P{number}", f"{number}.dcm")
+    site.label({f"AP{number}": "yes" for number in range(5)})
+    (one,) = {math.prod(make_task().recipe.size) * 4}
+    site.settings(f"{site_toml}{ALL_TRAIN}[resources]\ndisk_gib = {3.5 * one / 2**30}\n")
+    with pytest.raises(RunError, match="disk_gib = .* raise it in site.toml, or delete the folder"):
+        load_split(site.home, make_task(), "train")
+    assert len(list((site.home / "cache").rglob("*.npy"))) == 3
+    site.settings(site_toml + ALL_TRAIN)
+    assert len(load_split(site.home, make_task(), "train")) == 5
 
 
 def test_a_patient_has_at_most_the_agreed_number_of_images(site: Any, make_task: Any) -> None:

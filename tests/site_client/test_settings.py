@@ -30,22 +30,6 @@ def test_what_a_person_must_decide_has_no_default(
         read_site(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("table", "line"),
-    [
-        ("resources", "disk_gib = 1.0"),
-    ],
-)
-def test_a_setting_that_nobody_enforces_is_refused(
-    tmp_path: Path, site_toml: str, table: str, line: str
-) -> None:
-    name, _, _ = line.partition(" ")
-    whole = site_toml if f"[{table}]" in site_toml else f"{site_toml}[{table}]\n"
-    (tmp_path / "site.toml").write_text(whole.replace(f"[{table}]", f"[{table}]\n{line}"))
-    with pytest.raises(SettingsError, match=rf"{table}\.{name} is not enforced by this"):
-        read_site(tmp_path)
-
-
 def test_relative_paths_are_taken_from_the_home(tmp_path: Path, site_toml: str) -> None:
     (tmp_path / "site.toml").write_text(site_toml)
     settings = read_site(tmp_path)

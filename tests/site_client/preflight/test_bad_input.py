@@ -13,7 +13,7 @@ from site_client.catalogue import update_catalogue
 from site_client.cli import app
 from site_client.machine import GIB, read_machine
 from site_client.preflight.check import Check
-from site_client.preflight.lines import Line, exit_code
+from site_client.preflight.lines import POLICY, Line, exit_code
 from site_client.preflight.machine_lines import machine_lines, moment
 from site_client.preflight.room import Room, room_line
 from site_client.preflight.stock import Place, Stock
@@ -169,8 +169,9 @@ def test_a_disk_without_room_is_a_no(hospital: Any) -> None:
     full = Room(whole=5 * GIB, there=GIB, free=4 * GIB)
     assert room_line(full, settings).verdict == "no"
     assert room_line(Room(5 * GIB, 2 * GIB, 4 * GIB), settings).verdict == "ok"
-    much = Room(whole=30 * GIB, there=30 * GIB, free=4 * GIB)
-    assert room_line(much, settings).verdict == "warning"
+    much = Room(whole=15 * GIB, there=5 * GIB, free=90 * GIB, cached=11 * GIB)
+    found = room_line(much, settings)
+    assert (found.verdict, found.code, found.limit) == ("no", POLICY, "disk_gib 20")
 
 
 def test_a_cache_that_cannot_be_written_is_a_no_and_the_rest_is_told(
