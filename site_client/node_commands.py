@@ -1,4 +1,4 @@
-"""The hospital's commands that take part: start, health, doctor."""
+"""The hospital's commands that take part: start, health, doctor, dossier."""
 
 from __future__ import annotations
 
@@ -62,3 +62,23 @@ def doctor(home: Home, as_json: AsJson = False) -> None:
     emit(as_json, as_table(found), as_text(found, screen_columns()))
     if found.exit_code:
         raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def dossier(
+    home: Home,
+    study: Annotated[str, typer.Option(help="The study, as accepted.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to; else dossier-STUDY.html in the home.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write what the approval meeting needs: at most eight pages, from settings and contract.
+
+    Opens no image and sends nothing.
+    """
+    from fedrad.clock import SystemClock
+    from site_client.dossier.page import write_dossier
+
+    path = write_dossier(home.absolute(), study, out, SystemClock())
+    emit(as_json, {"study": study, "dossier": str(path)}, f"written: {path}")
