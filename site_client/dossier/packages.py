@@ -28,7 +28,7 @@ class Package:
 def packages() -> list[Package]:
     """Return every package that fedrad's site needs and that is installed, by name."""
     found: dict[str, Package] = {}
-    waiting = [(ROOT, EXTRAS)]
+    waiting: list[tuple[str, tuple[str, ...]]] = [(ROOT, EXTRAS)]
     while waiting:
         name, extras = waiting.pop()
         key = name.lower().replace("_", "-").replace(".", "-")
@@ -54,7 +54,7 @@ def _needs(about: installed.Distribution, extras: tuple[str, ...]) -> list[str]:
 
 def _licence(about: installed.Distribution) -> str:
     for name in ("License-Expression", "License"):
-        said = str(about.metadata.get(name) or "").strip().splitlines()
+        said = str((about.metadata.get_all(name) or [""])[0]).strip().splitlines()
         if said and len(said[0]) <= _LONGEST and said[0] != "UNKNOWN":
             return said[0]
     classes = [str(line) for line in about.metadata.get_all("Classifier") or ()]
