@@ -30,12 +30,18 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "studies"))
 
 import deployed
-from deployed import Federation, make_homes
+from deployed import CLOCK, Federation, make_homes
+from tiny_study import tiny_task
 
+from aggregator.deployment import runs
+from aggregator.enrol import Wishes, enrol
 from aggregator.home import key_path
+from aggregator.studies import read_study
+from fedrad.contract import Conditions
 from fedrad.flower.control import Control
 from fedrad.processes import Child, Plan, free_port
 from fedrad.signatures import new_key, public_text, write_ssh_key
+from fedrad.task import write_task
 
 SITES = ("east", "north", "south", "west")
 _TIME = re.compile(r"^(\S+ \S+?) .*round (\d+) (begins|is committed)")
@@ -44,13 +50,10 @@ _PROJECT = """
 [project]
 name = "echo"
 version = "1.0.0"
-license = { file = "LICENSE" }
+license = "Apache-2.0"
 dependencies = ["flwr>=1.41"]
 [tool.flwr.app]
 publisher = "bench"
-fab-format-version = 1
-flwr-version-target = ">=1.41"
-fab-include = ["echo_app.py", "LICENSE"]
 [tool.flwr.app.components]
 serverapp = "echo_app:server"
 clientapp = "echo_app:client"
@@ -65,7 +68,8 @@ from flwr.app import Array, ArrayRecord, MetricRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 from flwr.serverapp.strategy import FedAvg
-client, server = ClientApp(), ServerApp()
+client = ClientApp()
+server = ServerApp()
 @client.train()
 def train(message, context):
     records = {"arrays": message.content["arrays"], "metrics": MetricRecord({"num-examples": 1})}
@@ -166,11 +170,23 @@ def echo_bundle(folder: Path, *, shape: str = "(16, 16)", tensors: int = 4) -> b
 
 
 @contextlib.contextmanager
-def fedrad_study(folder: Path, rounds: int) -> Iterator[Federation]:
-    """Open a coordinator and four hospitals with the tiny study of so many rounds."""
+def fedrad_studies(folder: Path, rounds: int, blocks: int) -> Iterator[Federation]:
+    """Open a coordinator and four hospitals with so many tiny studies of so many rounds."""
     deployed.SITES = SITES
-    settings = (f"federation.rounds={rounds}", "privacy.noise_multiplier=12.0")
-    homes = make_homes(folder, *settings, "evaluation.every_rounds=1000")
+    settings = ("privacy.noise_multiplier=12.0", "evaluation.every_rounds=1000")
+    homes = make_homes(folder, f"federation.rounds={rounds}", *settings)
+    for block in range(1, blocks):
+        task = tiny_task(
+            f"federation.rounds={rounds}", *settings, f"federation.spare_rounds={block}"
+        )
+        write_task(folder / f"{block}.toml", task)
+        conditions = Conditions(expires="2099-12-31", recipients=("the sites",))
+        name = f"{deployed.STUDY}{block}"
+        wishes = Wishes(study=name, task=folder / f"{block}.toml", conditions=conditions)
+        enrol(homes.hub, [homes.request(site) for site in SITES], wishes, CLOCK)
+        for site in SITES:
+            homes.accept(site, homes.invitation(site, name))
+            homes.approve(site, name)
     running = Federation(homes)
     running.open(*SITES)
     running.until_online(SITES, 300.0)
@@ -180,23 +196,26 @@ def fedrad_study(folder: Path, rounds: int) -> Iterator[Federation]:
         running.close()
 
 
-def spans_of(running: Federation) -> dict[int, tuple[float, float]]:
-    """Return round -> seconds at the coordinator, and of the site that worked longest."""
-    begun, whole = {}, {}
-    for line in (running.hub / "superlink" / "run.log").read_text().splitlines():
-        if found := _TIME.match(line):
-            moment = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007
-            if found[3] == "begins":
-                begun[int(found[2])] = moment
-            else:
-                whole[int(found[2])] = (moment - begun[int(found[2])]).total_seconds()
+def study_rounds(running: Federation, study: str) -> list[tuple[float, float]]:
+    """Run a study; return of each round its seconds, and those of the site that worked longest."""
+    logs = [running.hub / "superlink" / "run.log"]
+    logs += [running.homes.home(site) / "logs" / "runner.log" for site in SITES]
+    sizes = [len(log.read_text()) if log.exists() else 0 for log in logs]
+    number = runs.begin(running.hub, read_study(running.hub, study))
+    runs.follow(running.hub, number, lambda _: None)
+    told, *worked = (log.read_text()[size:] for log, size in zip(logs, sizes, strict=True))
     work: dict[int, float] = {}
-    for site in SITES:
-        for line in (running.homes.home(site) / "logs" / "runner.log").read_text().splitlines():
-            if found := _WORK.search(line):
-                number = int(found[1])
-                work[number] = max(work.get(number, 0.0), float(found[2]))
-    return {number: (seconds, work[number]) for number, seconds in whole.items()}
+    for found in (found for text in worked for found in _WORK.finditer(text)):
+        work[int(found[1])] = max(work.get(int(found[1]), 0.0), float(found[2]))
+    begun, spans = {}, []
+    for found in filter(None, map(_TIME.match, told.splitlines())):
+        moment = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007
+        if found[3] == "begins":
+            begun[int(found[2])] = moment
+        else:
+            whole = (moment - begun[int(found[2])]).total_seconds()
+            spans.append((whole, work[int(found[2])]))
+    return spans
 
 
 def until(holds: Callable[[], Any], wait_s: float = 300.0) -> None:
@@ -220,57 +239,30 @@ def main() -> None:
     """Run both in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--blocks", type=int, default=4)
+    parser.add_argument("--blocks", type=int, default=2)
+    parser.add_argument("--stock-rounds", type=int, default=20)
     given = parser.parse_args()
-    stock_spans: list[float] = []
+    ours: list[tuple[float, float]] = []
+    stocks: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "ours").mkdir()
         (folder / "stock").mkdir()
-        bundle = echo_bundle(folder)
-        with fedrad_study(folder / "ours", given.rounds) as running:
+        bundle, each = echo_bundle(folder), given.rounds // given.blocks
+        with fedrad_studies(folder / "ours", each, given.blocks) as running:
             stock = Stock(folder / "stock", key_path(running.hub, "ca.pem").parent)
             try:
-                stock_spans = in_turns(running, stock, bundle, given)
+                for block in range(given.blocks):
+                    ours += study_rounds(running, f"{deployed.STUDY}{block or ''}")
+                    stocks += stock.rounds(bundle, given.stock_rounds // given.blocks)
+                    print(f"after block {block + 1}: load {os.getloadavg()[0]:.1f}", flush=True)
             finally:
                 stock.close()
-            spans = spans_of(running)
-    print(f"load at the end: {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores\n")
-    print("| seconds a round | rounds | mean | least | 10 % | median | 90 % | most |")
+    print("\n| seconds a round | rounds | mean | least | 10 % | median | 90 % | most |")
     print("|---|---|---|---|---|---|---|---|")
-    warm = [value for number, value in sorted(spans.items()) if number > 1]
-    print(line_of("fedrad, beyond the sites' work", [whole - work for whole, work in warm]))
-    print(line_of("fedrad, whole", [whole for whole, _ in warm]))
-    print(line_of("stock Flower, whole (its app does nothing)", stock_spans))
-    first = spans[1]
-    print(f"\nfedrad's first round (cold): {first[0]:.1f} s, of which {first[1]:.1f} s work")
-
-
-def in_turns(
-    running: Federation, stock: Stock, bundle: bytes, given: argparse.Namespace
-) -> list[float]:
-    """Let both run in blocks; fedrad's study is stopped in between, Flower's runs end."""
-    from aggregator.deployment.runs import begin
-    from aggregator.studies import read_study
-
-    begin(running.hub, read_study(running.hub, deployed.STUDY))
-    spans: list[float] = []
-    log = running.hub / "superlink" / "run.log"
-    for block in range(1, given.blocks + 1):
-        wanted = given.rounds * block // given.blocks
-        until(lambda n=wanted: log.exists() and f"round {n} is" in log.read_text(), 1200)
-        pause(running, stop=True)
-        spans += stock.rounds(bundle, given.rounds // given.blocks)
-        pause(running, stop=False)
-    return spans
-
-
-def pause(running: Federation, *, stop: bool) -> None:
-    """Hold the study's program, so that only one of both works at a time."""
-    import signal
-
-    for pid in running.study_pids():
-        os.kill(pid, signal.SIGSTOP if stop else signal.SIGCONT)
+    print(line_of("fedrad, beyond the sites' work", [whole - work for whole, work in ours]))
+    print(line_of("fedrad, whole", [whole for whole, _ in ours]))
+    print(line_of("stock Flower, whole (its app does nothing)", stocks))
 
 
 if __name__ == "__main__":

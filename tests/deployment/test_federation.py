@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -24,15 +25,19 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid
 
 from aggregator.checkpoints import latest_round
+from aggregator.deployment.runs import status_table
+from aggregator.deployment.state import only_server
 from aggregator.deployment.superlink import control, runtime, secret
 from aggregator.exchange import receive
 from aggregator.run_folder import DATABASE
 from aggregator.store import Store
 from aggregator.studies import run_folder
 from fedrad.clock import SystemClock
+from fedrad.errors import RunError
 from fedrad.flower.bundle import bundle
 from fedrad.flower.serving import serve
 from fedrad.flower.tasks import TaskSource
+from site_client.node.start import keep_site
 
 pytestmark = pytest.mark.slow
 
@@ -81,23 +86,37 @@ def test_every_site_trained_and_paid_and_is_known_by_its_key(federation: Federat
 
 
 def test_status_and_sites_tell_what_is_there(federation: Federation) -> None:
-    ended = command("aggregator", "status", "--home", str(federation.hub), "--json")
-    table = json.loads(ended.stdout)
-    assert (ended.returncode, table["running"], table["state"]) == (0, True, "open")
+    table = status_table(federation.hub)
+    assert (table["running"], table["state"]) == (True, "open")
     assert {row["site"]: row["node"] for row in table["sites"]} == dict.fromkeys(SITES, "online")
     assert table["studies"] == [{"study": STUDY, "sites": sorted(SITES), "round": 1, "rounds": 1}]
 
 
 def test_a_second_server_of_one_home_is_refused(federation: Federation) -> None:
-    ended = command("aggregator", "start", "--home", str(federation.hub))
-    assert ended.returncode == 1
-    assert "runs already" in ended.stderr
+    with pytest.raises(RunError, match="runs already"), only_server(federation.hub):
+        pass
 
 
 def test_a_second_program_of_one_site_is_refused(federation: Federation) -> None:
-    ended = command("site_client", "start", "--home", str(federation.homes.home("east")))
-    assert ended.returncode == 1
-    assert "runs already" in ended.stderr
+    with pytest.raises(RunError, match="runs already"):
+        keep_site(federation.homes.home("east"), SimpleNamespace(asked=False))
+
+
+def test_no_site_listens_beyond_the_loopback(federation: Federation) -> None:
+    """Sockets of the sites' processes in the kernel's tables; 0A is LISTEN."""
+    own = {inode for pid in federation.pids("node.connector") for inode in sockets(pid)}
+    rows = [line.split() for name in ("tcp", "tcp6") for line in table(name)]
+    hosts = {row[1].split(":")[0] for row in rows if row[3] == "0A" and row[9] in own}
+    assert hosts == {"0100007F"}
+
+
+def sockets(pid: int) -> set[str]:
+    links = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return {link[8:-1] for link in links if link.startswith("socket:")}
+
+
+def table(name: str) -> list[str]:
+    return Path(f"/proc/net/{name}").read_text().splitlines()[1:]
 
 
 CODE = """
