@@ -20,7 +20,7 @@ sha256sum --quiet --strict --check SHA256SUMS >&2 || { say "a file was changed: 
 
 engine=${FEDRAD_ENGINE:-podman}
 image=$(cat image-id)
-"$engine" load --quiet --input image.tar.gz >/dev/null
+"$engine" load --quiet --input image.tar >/dev/null
 loaded=$("$engine" image inspect --format '{{.Id}}' "$image") || { say "image $image was not loaded"; exit 5; }
 [ "${loaded#sha256:}" = "$image" ] || { say "the image loaded is $loaded, not $image"; exit 5; }
 
