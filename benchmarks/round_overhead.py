@@ -176,9 +176,7 @@ def fedrad_studies(folder: Path, rounds: int, blocks: int) -> Iterator[Federatio
     settings = ("privacy.noise_multiplier=12.0", "evaluation.every_rounds=1000")
     homes = make_homes(folder, f"federation.rounds={rounds}", *settings)
     for block in range(1, blocks):
-        task = tiny_task(
-            f"federation.rounds={rounds}", *settings, f"federation.spare_rounds={block}"
-        )
+        task = tiny_task(f"federation.rounds={rounds}", *settings, f"task.name=tiny{block}")
         write_task(folder / f"{block}.toml", task)
         conditions = Conditions(expires="2099-12-31", recipients=("the sites",))
         name = f"{deployed.STUDY}{block}"
