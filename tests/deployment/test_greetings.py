@@ -14,12 +14,15 @@ from aggregator.deployment import greetings, runs
 from aggregator.deployment.gateway import GREETINGS
 from aggregator.studies import read_study
 from fedrad.errors import RunError, UnreachableError
+from fedrad.flower.bundle import bundle_digest
 from fedrad.flower.door import NodeOptions, http_client
+from fedrad.flower.tasks import CLIENT_TASK, Offer, Runtime
 from fedrad.protocol import versions
 from fedrad.protocol.versions import Speaker
 from site_client import audit
 from site_client.node import greeting
 from site_client.node.connector import node_options
+from site_client.node.launcher import Launcher
 from site_client.settings import read_site
 
 pytestmark = pytest.mark.slow
@@ -122,6 +125,19 @@ def test_a_site_hears_of_a_difference_once_and_keeps_it(door: Federation, tmp_pa
     assert greeting.read_note(home) == other
     notes = [note for note in audit.read(home) if note["kind"] == "warning"]
     assert [note["sentence"] for note in notes] == told
+
+
+def test_a_task_of_another_wire_protocol_is_refused_with_the_end_to_update(
+    door: Federation,
+) -> None:
+    """The bundle's digest says it: nothing of the task is opened."""
+    source = Runtime("127.0.0.1:9")
+    launcher = Launcher(door.homes.home("east"), source, b"secret")
+    offer = Offer(CLIENT_TASK, 1, bundle_digest(versions.ours().wire + 1), "token")
+    said = launcher._refusal(offer)
+    launcher.end()
+    assert f"the coordinator speaks wire protocol {versions.ours().wire + 1}" in said
+    assert said.endswith("update fedrad at this site")
 
 
 def test_a_coordinator_that_is_not_there_is_no_difference(door: Federation, tmp_path: Path) -> None:

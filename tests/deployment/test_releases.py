@@ -24,6 +24,7 @@ from aggregator.deployment import runs
 from aggregator.run_folder import DATABASE
 from aggregator.store import Store
 from aggregator.studies import run_folder
+from fedrad.protocol.messages import SCHEMA
 from fedrad.software import PACKAGES
 
 pytestmark = pytest.mark.long
@@ -31,13 +32,15 @@ BEHIND, AHEAD = "0.0.9", "0.1.1"
 RELEASES = {"east": BEHIND, "north": AHEAD, "south": fedrad.__version__}
 
 
-def copy_of(release: str, folder: Path) -> Path:
+def copy_of(release: str, folder: Path, wire: int = SCHEMA) -> Path:
     """Install fedrad under another version on a path of its own."""
     source = Path(fedrad.__file__).parents[1]
     for package in PACKAGES:
         shutil.copytree(source / package, folder / package, dirs_exist_ok=True)
     path = folder / "fedrad" / "__init__.py"
     path.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{release}"', path.read_text()))
+    path = folder / "fedrad" / "protocol" / "messages.py"
+    path.write_text(re.sub(r"^SCHEMA = \d+$", f"SCHEMA = {wire}", path.read_text(), flags=re.M))
     return folder
 
 
@@ -83,6 +86,31 @@ def test_the_coordinator_shows_which_release_each_site_runs(mixed: Federation) -
     table = {one["site"]: one for one in runs.sites_table(mixed.hub)}
     assert {name: one["fedrad"] for name, one in table.items()} == RELEASES
     assert not any(one["trouble"] for one in table.values())
+
+
+def test_a_site_of_another_wire_protocol_is_named_on_both_screens_before_a_round(
+    mixed: Federation,
+) -> None:
+    """Its program starts, greets, and says itself which end must be updated."""
+    home = mixed.homes.home("south")
+    mixed.children["south"].end()
+    code = copy_of("1.0.0", mixed.homes.folder / "release-1.0.0", wire=SCHEMA + 1)
+    site(home, code, "approve", "--software", "--name=Bo", "--role=IT")
+    mixed.start("south", "site_client", home, code)
+    mixed.until(lambda: bool(trouble(mixed)["south"]))
+    assert f"speaks wire protocol {SCHEMA + 1} (fedrad 1.0.0)" in trouble(mixed)["south"]
+    assert trouble(mixed)["south"].endswith("update fedrad at this coordinator")
+    assert (trouble(mixed)["east"], trouble(mixed)["north"]) == ("", "")
+    screen = mixed.homes.folder / "south.log"
+    mixed.until(lambda: "update fedrad at the coordinator" in screen.read_text())
+    line = [sys.executable, "-c", PROGRAM.format(module="aggregator"), "run", "--home"]
+    ended = subprocess.run([*line, str(mixed.hub)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "2 sites could answer and a round needs 3: site south speaks" in ended.stderr
+
+
+def trouble(mixed: Federation) -> dict[str, str]:
+    return {one["site"]: one["trouble"] for one in runs.sites_table(mixed.hub)}
 
 
 def rows(mixed: Federation) -> pd.DataFrame:
