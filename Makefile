@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export OMP_NUM_THREADS ?= 1
 export FLWR_TELEMETRY_ENABLED = 0
 
-.PHONY: demo test test-long check layers format clean
+.PHONY: demo test test-long check layers format clean images site-bundle
 .DELETE_ON_ERROR:
 
 demo: welcome $(VENV)/.demo
@@ -47,6 +47,17 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -c constraints.txt -e '.[site,pacs,ray,dev]'
 	touch $@ $(VENV)/.demo
+
+# Containers (docs/containers.md). BUILD_OPTIONS go to the engine's build: --build-arg BASE=..., -v DIR:DIR, ...
+ENGINE ?= podman
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+images:
+	docker/build.sh "$(ENGINE)" $(BUILD_OPTIONS)
+
+site-bundle:
+	@test -n "$(KEY)" || { echo "name the release key: make site-bundle KEY=release.key"; exit 2; }
+	ENGINE="$(ENGINE)" docker/bundle.sh localhost/fedrad-site "$(KEY)" dist/fedrad-site-$(VERSION).tar.gz
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

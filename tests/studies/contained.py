@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 from tiny_study import SEED, tiny_task
 
-from fedrad.processes import Child, Plan
+from fedrad.processes import Child, Plan, free_port
 from fedrad.task import Task, write_task
 from simulations.hospital import HospitalSpec, write_hospital
 
@@ -168,7 +168,7 @@ class Contained:
     def _settings(self, name: str, image: str, network: str, more: str) -> None:
         (self.folder / f"{name}.env").write_text(
             f"FEDRAD_IMAGE={self.images[image]}\nFEDRAD_HOME={self.home(name)}\n{more}"
-            f"FEDRAD_NAME={self.names[name]}\nFEDRAD_MEMORY=2g\nFEDRAD_PORT=127.0.0.1:{PORT}\n"
+            f"FEDRAD_NAME={self.names[name]}\nFEDRAD_MEMORY=2g\nFEDRAD_PORT=127.0.0.1:{free_port()}\n"
             f'FEDRAD_OPTIONS="{network} {self.options}"\n'
         )
 
