@@ -43,6 +43,7 @@ class Touched:
     patients: tuple[str, ...]  # pseudonyms that the number stands for; empty: nobody known
     releases: tuple[Release, ...]
     removed: dict[str, str]  # pseudonym -> when they were last let go
+    records: tuple[str, ...]  # times of feasibility records, which keep no roster
     without_roster: int  # answers of which no roster was kept: nobody can say
 
 
@@ -73,6 +74,7 @@ def find_touched(home: Path, patient: str) -> Touched:
             for line in lines
             if line["kind"] == "patient-removed" and line["patient"] in who
         },
+        records=tuple(str(line["time"]) for line in lines if line["kind"] == "shared"),
         without_roster=sum(1 for line in left if not line.get("roster")),
     )
 
@@ -125,13 +127,18 @@ def _lines(found: Touched) -> Iterator[str]:
         removed = found.removed.get(patient)
         yield f"patient {patient}" + (f", let go at {removed}" if removed else "")
     if found.patients and not found.releases:
-        yield "nothing was released while this patient was in"
+        yield "no answer to a round was released while this patient was in"
     for release in found.releases:
         yield _line(release)
     if any(release.phase == "train" for release in found.releases):
         yield (
             "Every later model of these studies is trained from those above. Privacy that was "
             "spent on them stays spent."
+        )
+    if found.patients and found.records:
+        yield (
+            f"Feasibility records were made at {', '.join(found.records)}: noised counts of "
+            "everybody who had an image for the task; who that was is not kept"
         )
     if found.without_roster:
         yield f"{found.without_roster} older answers have no roster: nobody can say who was in"

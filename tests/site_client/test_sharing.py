@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from tiny_study import TinyStudy
 
@@ -34,6 +35,7 @@ from site_client.settings import FILE as SITE_TOML
 from site_client.settings import read_site
 from site_client.sharing import KEPT, hand_out, kept_record, offer, share, share_again
 from site_client.tally import tally
+from site_client.touched import as_text, find_touched
 
 CLOCK = SystemClock()
 
@@ -118,6 +120,15 @@ def test_the_charge_is_synced_before_noise_is_drawn(
     monkeypatch.setattr(sharing, "noise_source", watched)
     hospital.share()
     assert seen == [1]
+
+
+def test_who_asks_what_left_is_told_of_the_record(hospital: Hospital) -> None:
+    """A record counts people and keeps no list of them: it must not look as if nothing left."""
+    hospital.share()
+    file = next(path for path in hospital.study.archive().rglob("*.dcm"))
+    found = find_touched(hospital.home, str(pydicom.dcmread(file).PatientID))
+    assert len(found.patients) == len(found.records) == 1
+    assert "noised counts of everybody who had an image" in as_text(found)
 
 
 def test_what_was_charged_and_not_written_stays_charged(hospital: Hospital) -> None:

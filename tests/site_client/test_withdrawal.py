@@ -197,7 +197,7 @@ def test_touched_says_nothing_was_released_and_names_no_patient(
     study.site(seed=None).answer(study.ask(), study.model)
     assert run("touched", patient, "--home", str(home)) == 1
     assert capsys.readouterr().out == (
-        f"patient {name}\nnothing was released while this patient was in\n"
+        f"patient {name}\nno answer to a round was released while this patient was in\n"
     )
     assert run("touched", "NOBODY-9", "--home", str(home)) == 1
     assert "NOBODY-9" not in capsys.readouterr().out
