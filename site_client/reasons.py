@@ -60,7 +60,7 @@ REASONS: dict[str, Reason] = {
     "not-finite": Reason("the image holds values that are no numbers", _AGAIN),
     "instance-uid-missing": Reason("the file has no SOPInstanceUID", _AGAIN),
     "duplicate-instance": Reason(
-        "another file of the same patient is the same, byte by byte", "Nothing: that one is used."
+        "another file of the same patient says the same", "Nothing: that one is used."
     ),
     "instance-conflict": Reason(
         "several files say that they are one image of one patient, and differ",

@@ -39,6 +39,7 @@ class Row:
     version: str
     fault: str = ""  # found in the file itself; "" if none
     digest: str = ""  # SHA-256 of the bytes, once somebody had to read them all
+    content: str = ""  # SHA-256 of what it says, once decoded; "-" where that cannot be had
     instance: str = ""  # pseudonyms from here ...
     patient: str = ""
     listed_as: str = ""

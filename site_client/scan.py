@@ -18,7 +18,7 @@ from site_client.archive.facts import Facts
 from site_client.archive.faults import UnusableFileError
 from site_client.archive.folder import ArchiveFile, Listing, list_archive
 from site_client.archive.readers import Readers
-from site_client.archive.scan import iter_digests, iter_facts
+from site_client.archive.scan import iter_contents, iter_digests, iter_facts
 from site_client.limits import Reading
 from site_client.patients import Register, register_version
 from site_client.rows import COLUMNS, KEYWORDS, Row, as_row
@@ -27,7 +27,11 @@ _VERSION = "4"  # raise when a row's meaning changes: every file is then read ag
 _SAVE_EVERY = 50_000  # files
 _PASSING = ("changing", "not-readable")  # faults that may be gone at the next look
 _PLACE = ["file", "bytes", "mtime_ns"]
+_NONE = "-"  # a content that cannot be had: not asked for again
 _INSTANCE = ["patient", "instance"]  # never across patients: one must not push out another's
+
+
+_Read = Callable[[Readers, Path, Sequence[ArchiveFile]], Iterable[tuple[ArchiveFile, str]]]
 
 
 class Scan:
@@ -70,20 +74,33 @@ class Scan:
     def compared(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows with a digest for each file that shares its instance with another.
 
+        Where those differ, ``content`` says whether the files do once they are decoded.
+
         Args:
             table: Rows as ``update`` returns them; digests that are known are not taken again.
 
         Raises:
             RunError: No process can be started to read files in.
         """
-        wanted = table[_shared(table) & (table["digest"] == "")]
-        if wanted.empty:
+        table = self._filled(table, "digest", _shared(table), iter_digests)
+        whole = table["digest"] != ""
+        return self._filled(table, "content", _differing(table) & whole, iter_contents)
+
+    def _filled(
+        self, table: pd.DataFrame, column: str, wanted: pd.Series[bool], read: _Read
+    ) -> pd.DataFrame:
+        """Return the rows with ``column`` read where it is wanted and empty."""
+        missing = table[wanted & (table[column] == "")]
+        if missing.empty:
             return table
-        files = [ArchiveFile(*place) for place in wanted[_PLACE].itertuples(index=False)]
+        files = [ArchiveFile(*place) for place in missing[_PLACE].itertuples(index=False)]
         with Readers(self._limits) as readers:
-            found = {file.file: one for file, one in iter_digests(readers, self._folder, files)}
-        fresh = wanted["file"].map(found)
-        return table.assign(digest=table["digest"].mask(fresh.reindex(table.index).notna(), fresh))
+            found = {file.file: one for file, one in read(readers, self._folder, files)}
+        if column == "content":
+            found = {file: one or _NONE for file, one in found.items()}
+        fresh = missing["file"].map(found)
+        known = fresh.reindex(table.index)
+        return table.assign(**{column: table[column].mask(known.notna(), known)})
 
     def _sort_out(
         self, before: pd.DataFrame, files: Sequence[ArchiveFile]
@@ -115,17 +132,26 @@ def copy_reasons(table: pd.DataFrame) -> pd.Series[str]:
         table: Rows of ``Scan.compared``.
 
     Returns:
-        ``duplicate-instance`` for a file that says what an earlier one says, byte by byte;
-        ``instance-conflict`` for every file of an instance whose files differ; else empty.
+        ``duplicate-instance`` for a file that says what an earlier one says, byte by byte or
+        once both are decoded; ``instance-conflict`` for every file of an instance whose files
+        differ; else empty.
     """
-    shared = _shared(table)
-    of_one = table[shared].groupby(_INSTANCE, sort=False)["digest"]
-    differ = ((of_one.transform("nunique") > 1) | (table.loc[shared, "digest"] == "")).astype(bool)
+    shared, unlike = _shared(table), _differing(table)
     later = table[shared].duplicated(_INSTANCE)
     reason = pd.Series("", index=table.index, dtype=object)
     reason[later[later].index] = "duplicate-instance"
-    reason[differ[differ].index] = "instance-conflict"
+    decoded = table[unlike].assign(none=~table.loc[unlike, "content"].str.len().gt(1))
+    of_one = decoded.groupby(_INSTANCE, sort=False)
+    differ = (of_one["content"].transform("nunique") > 1) | of_one["none"].transform("any")
+    reason[differ[differ.astype(bool)].index] = "instance-conflict"
     return reason
+
+
+def _differing(table: pd.DataFrame) -> pd.Series[bool]:
+    """Tell which rows are of an instance whose files differ, or could not be compared."""
+    of_one = table[_shared(table)].groupby(_INSTANCE, sort=False)["digest"]
+    found = (of_one.transform("nunique") > 1) | (of_one.transform("min") == "")
+    return found.astype(bool).reindex(table.index, fill_value=False)
 
 
 def _shared(table: pd.DataFrame) -> pd.Series[bool]:

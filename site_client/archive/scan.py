@@ -17,6 +17,7 @@ from site_client.archive.readers import Answer, Outcome, Readers, Request
 
 CHUNK = 128
 _READ = "site_client.archive.facts:read_chunk"
+_CONTENT = "site_client.archive.content:digest_content"
 _DIGEST = "site_client.archive.facts:digest_chunk"
 
 Told = tuple[ArchiveFile, Facts | UnusableFileError]
@@ -53,6 +54,19 @@ def iter_digests(
         chunk = chunks[number]
         found = outcome.result if isinstance(outcome, Answer) else [""] * len(chunk)
         yield from zip(chunk, map(str, found), strict=True)
+
+
+def iter_contents(
+    readers: Readers, folder: Path, files: Sequence[ArchiveFile]
+) -> Iterator[tuple[ArchiveFile, str]]:
+    """Yield the digest of what each file says (``content``); empty where it cannot be had."""
+    asked = (Request(_CONTENT, _one(folder, file)) for file in files)
+    for number, outcome in readers.as_done(asked):
+        yield files[number], str(outcome.result) if isinstance(outcome, Answer) else ""
+
+
+def _one(folder: Path, file: ArchiveFile) -> dict[str, Any]:
+    return {"folder": str(folder), "file": (file.file, file.bytes, file.mtime_ns)}
 
 
 def _places(folder: Path, files: Sequence[ArchiveFile]) -> dict[str, Any]:

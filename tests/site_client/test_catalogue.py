@@ -5,8 +5,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from fedrad.errors import ArchiveError
 from site_client import scan
@@ -51,6 +53,29 @@ def test_files_of_one_instance_that_differ_are_all_set_aside(site: Any) -> None:
     assert list(update_catalogue(site.home)["reason"]) == ["instance-conflict"] * 3
     (site.archive / "c.dcm").unlink()
     assert list(update_catalogue(site.home)["reason"]) == ["", "duplicate-instance"]
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+def test_one_image_in_two_lossless_encodings_is_used_once(
+    site: Any, write_image: Any, syntax: Any
+) -> None:
+    file = write_image(np.arange(4096, dtype=np.uint16).reshape(64, 64), "P1")
+    site.add(file, "a.dcm")
+    file.compress(syntax, encoding_plugin="pylibjpeg", generate_instance_uid=False)
+    site.add(file, "b.dcm")
+    for _ in range(2):  # the second time from the catalogue
+        assert list(update_catalogue(site.home)["reason"]) == ["", "duplicate-instance"]
+    file.PatientOrientation = ["R", "F"]
+    site.add(file, "b.dcm")
+    assert list(update_catalogue(site.home)["reason"]) == ["instance-conflict"] * 2
+
+
+def test_pixels_that_cannot_be_decoded_are_nobody_s_copy(site: Any) -> None:
+    file = site.image("P1", "a.dcm")
+    file.BitsAllocated = 12
+    site.add(file, "b.dcm")
+    site.add(file, "c.dcm").write_bytes((site.archive / "b.dcm").read_bytes() + b"\0\0")
+    assert list(update_catalogue(site.home)["reason"]) == ["instance-conflict"] * 3
 
 
 def test_files_of_one_instance_are_compared_once(site: Any) -> None:
