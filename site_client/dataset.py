@@ -179,6 +179,11 @@ def _arrays(home: Path, files: dict[str, PatientFiles]) -> dict[str, tuple[str, 
 def _stack(paths: tuple[Path, ...]) -> NDArray[Any]:
     try:
         return np.stack([np.load(path, allow_pickle=False) for path in paths])
+    except FileNotFoundError:
+        raise DamagedStateError(
+            f"the cache {paths[0].parent.parent} lost an array while it was in use: the folder was "
+            "deleted, or another command let a patient go; the next round makes or leaves it out"
+        ) from None
     except (OSError, ValueError, EOFError):
         raise DamagedStateError(
             f"the cache {paths[0].parent.parent} is damaged; delete the folder, it fills again"

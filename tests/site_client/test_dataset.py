@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from pydicom.uid import JPEG2000Lossless
 
+from fedrad.clock import SystemClock
 from fedrad.errors import ArchiveError, DamagedStateError, DataError, RunError
 from site_client.catalogue import update_catalogue
 from site_client.cohort import assemble
@@ -19,6 +20,7 @@ from site_client.gate import admit
 from site_client.home import split_key
 from site_client.preparation import Preparation
 from site_client.settings import read_site
+from site_client.withdrawal import apply_lists
 
 ALL_TRAIN = "[splits]\ntrain = 1.0\naudit = 0.0\nwindow = 0.0\ntest = 0.0\n"
 
@@ -168,6 +170,22 @@ def test_a_damaged_cache_is_named(site: Any, make_task: Any) -> None:
     next((site.home / "cache").rglob("*.npy")).write_bytes(b"")
     with pytest.raises(DamagedStateError, match="delete the folder, it fills again"):
         dataset.record(0)
+
+
+def test_a_patient_who_is_let_go_by_another_command_ends_the_round_with_a_true_sentence(
+    site: Any, make_task: Any, site_toml: str
+) -> None:
+    site.image("P1", "1.dcm")
+    site.image("P2", "2.dcm")
+    site.label({"AP1": "yes", "AP2": "no"})
+    dataset = load_split(site.home, make_task(), "train")
+    (site.home / "exclude.csv").write_text("PatientID\nP1\n")
+    site.settings(f'{site_toml}{ALL_TRAIN}[patients]\nexclude = "exclude.csv"\n')
+    assert apply_lists(site.home, read_site(site.home), SystemClock()).left
+    with pytest.raises(DamagedStateError, match="another command let a patient go"):
+        [dataset.record(index) for index in range(2)]
+    again = load_split(site.home, make_task(), "train")
+    assert [len(again), again.record(0).label] == [1, 0]
 
 
 def test_segmentation_records_carry_masks_and_images_without_truth_stay_out(
