@@ -159,6 +159,8 @@ def sentence(options: NodeOptions) -> str:
 
 def _no_tls(options: NodeOptions, error: Exception) -> Line:
     said = printable(getattr(error, "reason", None) or getattr(error, "strerror", "") or "", 100)
+    if isinstance(error, TimeoutError):
+        said = "it takes the connection and then says nothing"
     found = f"no TLS with {options.address}: {said.lower() or type(error).__name__}"
     do = "a firewall cuts TLS or a sign-in page answers: ask the network team to let TLS through "
     do += f"untouched. {sentence(options)}"

@@ -190,6 +190,15 @@ def test_a_port_that_speaks_no_tls(home: Path, said: bytes) -> None:
     assert "no TLS with" in found.found
 
 
+def test_a_port_that_takes_the_connection_and_says_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("site_client.doctor.way_out.WAIT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        found = line(at(home, f"localhost:{mute.getsockname()[1]}"), "encryption")
+    assert "takes the connection and then says nothing" in found.found
+
+
 @pytest.mark.parametrize(
     ("by", "verdict"),
     [
