@@ -18,6 +18,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from site_client.archive.credentials import client_tls
+from site_client.archive.packets import watch_packets
 from site_client.archive.pacs import PacsError, PacsRefusedError, PacsUnreachableError
 from site_client.archive_settings import Dimse
 
@@ -61,7 +62,11 @@ class Caller:
             PacsError: It does not open, or one of its kinds.
         """
         opened: list[bool] = []
-        heard = [(evt.EVT_CONN_OPEN, lambda _: opened.append(True)), *handlers]
+        heard = [
+            (evt.EVT_CONN_OPEN, lambda _: opened.append(True)),
+            (evt.EVT_CONN_OPEN, watch_packets),
+            *handlers,
+        ]
         association = self._ae.associate(
             self.settings.host,
             self.settings.port,

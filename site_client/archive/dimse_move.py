@@ -23,6 +23,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from fedrad.errors import SettingsError
 from site_client.archive.arrivals import Arrivals
 from site_client.archive.dimse import DimsePacs
+from site_client.archive.packets import watch_packets
 from site_client.archive.pacs import PacsUnreachableError
 from site_client.archive.storage_classes import MOVE
 from site_client.archive_settings import Dimse
@@ -79,7 +80,11 @@ class MovePacs(DimsePacs):
             server = receiver.make_server(
                 place,
                 contexts=_by_class(self._storage),
-                evt_handlers=[(evt.EVT_C_STORE, self._on_store), (evt.EVT_PDU_RECV, self._on_data)],
+                evt_handlers=[
+                    (evt.EVT_CONN_OPEN, watch_packets),
+                    (evt.EVT_C_STORE, self._on_store),
+                    (evt.EVT_PDU_RECV, self._on_data),
+                ],
                 server_class=_only_from(_addresses(settings.host)),
             )
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import socket
@@ -130,6 +131,46 @@ def test_the_listener_hangs_up_on_another_host(fetching: Any, network: None) -> 
             assert caller.recv(1) == b""
     finally:
         pacs.close()
+
+
+def flooded(connection: socket.socket, kind: bytes) -> int:
+    """Announce a packet of 4 GiB, send 64 MiB of it, and return how much was taken."""
+    sent = 0
+    with contextlib.suppress(OSError):
+        connection.sendall(kind + b"\0\xff\xff\xff\xff")
+        for _ in range(64):
+            connection.sendall(bytes(1 << 20))
+            sent += 1 << 20
+    return sent
+
+
+def test_the_listener_gathers_no_packet_of_gigabytes(fetching: Any, network: None) -> None:
+    from site_client.archive.dimse_move import MovePacs
+
+    pacs = MovePacs(fetching.moving().dimse, ("CT",))
+    try:
+        with socket.create_connection((real_pacs.HOST, real_pacs.OWN_PORT), 20.0) as caller:
+            assert flooded(caller, b"\1") < 32 << 20
+    finally:
+        pacs.close()
+
+
+def test_an_archive_that_answers_with_gigabytes_is_hung_up_on(fetching: Any, network: None) -> None:
+    taken: list[int] = []
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(20.0)
+            taken.append(flooded(connection, b"\2"))
+
+    with socket.create_server((real_pacs.HOST, real_pacs.DICOM_PORT)) as server:
+        thread = threading.Thread(target=answer, args=(server,))
+        thread.start()
+        report = fetching.fetch(fetching.dimse(attempts=1))
+        thread.join()
+    assert isinstance(report.error, PacsError)
+    assert taken[0] < 32 << 20
 
 
 def test_a_port_that_is_taken_is_named(fetching: Any, network: None) -> None:
