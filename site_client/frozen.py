@@ -144,8 +144,16 @@ def _lost(place: Place, units: dict[str, list[list[SealedFile]]]) -> Iterator[tu
             for one in found:
                 if one.file not in digests:
                     yield one.file, GONE
-                elif (digests[one.file] or file_digest(archive / one.file)) != one.digest:
+                elif (digests[one.file] or _digest_now(archive / one.file)) != one.digest:
                     yield one.file, CHANGED
+
+
+def _digest_now(path: Path) -> str:
+    """Return a file's digest; of one that cannot be read, nothing that any file has."""
+    try:
+        return file_digest(path)
+    except OSError:
+        return ""
 
 
 def _cached(home: Path, unit: list[SealedFile]) -> bool:

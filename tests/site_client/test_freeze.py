@@ -14,7 +14,7 @@ from tiny_study import TinyStudy
 from fedrad.clock import SystemClock
 from fedrad.errors import DamagedStateError, DeclinedError, NotReadyError
 from fedrad.task import Task, write_task
-from site_client import audit
+from site_client import audit, frozen
 from site_client.cli import app
 from site_client.dataset import PatientDataset, load_split
 from site_client.freeze import freeze
@@ -246,3 +246,7 @@ def test_a_round_of_a_sealed_study_gives_the_same_bits(study: TinyStudy, tmp_pat
     shutil.copytree(tmp_path / "east", study.home("east").parent)
     shutil.rmtree(study.home("east") / "state" / "frozen")
     assert study.answer().update_digest == sealed != ""
+
+
+def test_a_file_that_cannot_be_read_now_counts_as_changed(tmp_path: Path) -> None:
+    assert frozen._digest_now(tmp_path) == frozen._digest_now(tmp_path / "gone") == ""
