@@ -23,8 +23,7 @@ COPY fedrad fedrad
 COPY site_client site_client
 COPY aggregator aggregator
 COPY simulations simulations
-RUN rm /opt/fedrad/lib/python3*/site-packages/distutils-precedence.pth \
- && /opt/build/bin/python -m pip wheel --no-cache-dir -q --no-deps --no-index --no-build-isolation -w /wheel . \
+RUN /opt/build/bin/python -m pip wheel --no-cache-dir -q --no-deps --no-index --no-build-isolation -w /wheel . \
  && /opt/build/bin/python -m pip --python /opt/fedrad/bin/python install --no-cache-dir -q --no-deps --no-index /wheel/*
 
 # The base brought up to date, with the user and without what installs, compiles or starts a shell.

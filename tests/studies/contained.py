@@ -73,7 +73,7 @@ def _limits() -> list[str]:
 
 def bare_image(dockerfile: str, program: str) -> str:
     """Make an image without files; it starts a program of this test's environment."""
-    name = f"localhost/fedrad-bare-{program}"
+    name = f"localhost/fedrad-bare-{os.getpid()}-{program}"
     changes = [
         f"ENTRYPOINT {json.dumps([str(Path(sys.prefix, 'bin', program))])}",
         'CMD ["start"]',
@@ -81,7 +81,6 @@ def bare_image(dockerfile: str, program: str) -> str:
         "WORKDIR /var/lib/fedrad",
         *(f"ENV {pair}" for pair in environment_of(DOCKER / dockerfile)),
         f"ENV PATH={sys.prefix}/bin:/usr/local/bin:/usr/bin:/usr/sbin",
-        f"ENV PYTHONPATH={REPOSITORY}",
     ]
     options = [word for change in changes for word in ("--change", change)]
     command = ["podman", "import", "--quiet", *options, "-", name]
@@ -99,11 +98,10 @@ def environment_of(dockerfile: Path) -> list[str]:
 
 def mounts() -> str:
     """Return podman's options that show a bare image this test's environment, read only."""
-    wanted = {Path("/usr"), Path("/etc/ld.so.cache"), REPOSITORY, Path(sys.prefix)}
-    wanted |= {Path(sys.base_prefix)}
-    tops = [Path("/usr"), REPOSITORY]
-    extra = [path for path in wanted if not any(path.is_relative_to(top) for top in tops)]
-    return " ".join(f"-v {path}:{path}:ro" for path in sorted({*tops, *extra}))
+    found = {Path("/usr"), REPOSITORY, Path(sys.prefix), Path(sys.base_prefix)}
+    found |= {Path(path) for path in sys.path if Path(path).is_dir()}
+    tops = [p for p in found if not any(p != top and p.is_relative_to(top) for top in found)]
+    return " ".join(f"-v {path}:{path}:ro" for path in sorted([*tops, Path("/etc/ld.so.cache")]))
 
 
 def _folders() -> bytes:
@@ -234,14 +232,15 @@ class Contained:
         path.write_text(text.replace("delta_limit = 1e-5", "delta_limit = 1e-3"))
         return self.call(name, "join", "--patients", "20")
 
-    def start(self, *names: str) -> None:
-        """Start containers, all if none is named."""
-        for name in names or ("hub", *SITES):
+    def start(self) -> None:
+        """Start all containers and wait until every hospital is online."""
+        for name in ("hub", *SITES):
             log = self.folder / f"{name}.log"
             line = (self.program(name), "start")
             environment = self.environment(name)
             plan = Plan(name=name, command=line, log=log, environment=environment, grace_s=60.0)
             self.children.append(Child(plan))
+        self.until(lambda: self.online() == set(SITES))
 
     def online(self) -> set[str]:
         """Return the hospitals that are online."""
