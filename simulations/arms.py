@@ -7,6 +7,7 @@ only: no message carries any of this. Which rate an arm gets is ``tuning``'s bus
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from aggregator.aggregation import robust
 from aggregator.aggregation.averaging import RunningAverage
 from aggregator.aggregation.optimisers import server_optimiser
 from fedrad import seeds
@@ -27,6 +29,7 @@ from fedrad.parameters import (
     read_safetensors,
     trainable,
     whole,
+    write_safetensors,
 )
 from fedrad.privacy.mechanisms import noise_source
 from fedrad.task import Task
@@ -141,9 +144,8 @@ def train_federated(study: Study, sources: Sources, *, rate: float) -> Parameter
     federation = study.task.federation
     optimiser = server_optimiser(federation.strategy)
     average = None if federation.average is None else RunningAverage(federation.average)
-    weights = study.contract.weights(sorted(sources), federation.weight_cap)
     for number in range(1, federation.rounds + 1):
-        mean = {name: np.zeros(tensor.shape, np.float64) for name, tensor in model.items()}
+        updates: dict[str, Parameters] = {}
         for site in sorted(sources):
             load_trainable(module, model)
             plan = replace(study.plan(site, number), rate=rate)
@@ -154,14 +156,25 @@ def train_federated(study: Study, sources: Sources, *, rate: float) -> Parameter
                 plan=plan,
                 augment=augmenter(study.task.recipe.augment),
             )
-            for name, tensor in trained.update.items():
-                mean[name] += weights[site] * tensor
-        update = {name: mean[name].astype(tensor.dtype) for name, tensor in model.items()}
-        model = optimiser.step(model, update)
+            updates[site] = trained.update
+        model = optimiser.step(model, _folded(study, updates))
         if average is not None:
             average.take(model)
     load_trainable(module, model if average is None else average.model)
     return whole(module)
+
+
+def _folded(study: Study, updates: dict[str, Parameters]) -> Parameters:
+    """Return the round's aggregate, as a coordinator makes it of files."""
+    plan = study.task.federation
+    with tempfile.TemporaryDirectory() as folder:
+        files = {site: Path(folder) / f"{site}.safetensors" for site in updates}
+        for site, update in updates.items():
+            write_safetensors(files[site], update)
+        found = robust.measure(files, plan.rule)
+        kept = found.without(robust.too_large(found, plan.rule))
+        weights = study.contract.weights(sorted(kept.files), plan.weight_cap)
+        return robust.aggregate(kept, weights, plan.rule)
 
 
 def _trained(study: Study, source: PatientSource, plan: StepPlan) -> Parameters:

@@ -118,7 +118,7 @@ OURS = Offer(kind=CLIENT_TASK, run_id=1, bundle_digest=bundle_digest(SCHEMA), to
         ("flwr-connector", OURS.bundle_digest, "it runs no flwr-connector"),
         ("flwr-serverapp", OURS.bundle_digest, "it runs no flwr-serverapp"),
         ("flwr-simulation", OURS.bundle_digest, "it runs no flwr-simulation"),
-        (CLIENT_TASK, bundle_digest(SCHEMA + 1), "is not the one without code"),
+        (CLIENT_TASK, bundle_digest(SCHEMA + 1), "wire protocol"),
         (CLIENT_TASK, "", "is not the one without code"),
         (CLIENT_TASK, OURS.bundle_digest, ""),
     ],
