@@ -15,7 +15,7 @@ from contained import Contained, bare_image, mounts, need_podman, output, write_
 from deployed import need_nginx
 from tiny_study import tiny_task
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long  # until its time on a quiet machine is known
 
 
 @pytest.fixture(scope="module")
