@@ -235,12 +235,15 @@ class Contained:
     def start(self) -> None:
         """Start all containers and wait until every hospital is online."""
         for name in ("hub", *SITES):
-            log = self.folder / f"{name}.log"
-            line = (self.program(name), "start")
-            environment = self.environment(name)
-            plan = Plan(name=name, command=line, log=log, environment=environment, grace_s=60.0)
-            self.children.append(Child(plan))
+            self.start_one(name)
         self.until(lambda: self.online() == set(SITES))
+
+    def start_one(self, name: str) -> None:
+        """Start one container; returns at once."""
+        log, environment = self.folder / f"{name}.log", self.environment(name)
+        line = (self.program(name), "start")
+        plan = Plan(name=name, command=line, log=log, environment=environment, grace_s=60.0)
+        self.children.append(Child(plan))
 
     def online(self) -> set[str]:
         """Return the hospitals that are online."""
