@@ -41,6 +41,7 @@ def hub(*names: str) -> None:
 
 def site(name: str) -> None:
     """Open a hospital's home, ask to join, and approve what comes back."""
+    awaited_file(DATA / "labels.csv")  # written last
     if not (HOME / "site.toml").exists():
         images = ("--archive", str(DATA / "ARCHIVE"), "--labels", str(DATA / "labels.csv"))
         call("fedrad-site", "init", "--name", name, *images)
@@ -77,11 +78,16 @@ def send(name: str, text: str) -> None:
 
 def awaited(name: str) -> dict:
     """Return a file of the post as soon as it is there."""
+    return json.loads(awaited_file(POST / name).read_text())
+
+
+def awaited_file(path: Path) -> Path:
+    """Wait for a file, and give up after ten minutes."""
     for _ in range(WAIT_S):
-        if (POST / name).exists():
-            return json.loads((POST / name).read_text())
+        if path.exists():
+            return path
         time.sleep(1)
-    sys.exit(f"{name} did not come in {WAIT_S} s")
+    sys.exit(f"{path} did not come in {WAIT_S} s")
 
 
 if __name__ == "__main__":

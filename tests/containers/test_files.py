@@ -134,7 +134,7 @@ def test_hospitals_share_no_network_and_no_folder(compose: dict) -> None:
             f"{name}-home:/var/lib/fedrad",
             f"{name}-data:/data:ro",
         ]
-        assert services[f"{name}-paper"]["network_mode"] == "none"
+        assert services[f"{name}-paper"]["networks"] == ["nowhere"]
     assert all("healthcheck" in services[name] for name in ("hub", *SITES))
 
 
