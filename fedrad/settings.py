@@ -14,6 +14,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -78,7 +79,7 @@ def build(cls: type[T], table: dict[str, Any], where: str = "") -> T:
     """
     problems = list(_unknown_keys(cls, table, where))
     values: dict[str, Any] = {}
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # T is a dataclass
         key = _join(where, field.name)
         if field.name in table:
@@ -99,6 +100,11 @@ def build(cls: type[T], table: dict[str, Any], where: str = "") -> T:
 def as_table(settings: Any) -> dict[str, Any]:
     """Return the settings as plain dicts and lists, defaults included, ready for JSON."""
     return typing.cast("dict[str, Any]", _plain(dataclasses.asdict(settings)))
+
+
+@cache  # a site reads its settings and its task anew for every request
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _plain(value: Any) -> Any:
