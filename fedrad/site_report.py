@@ -27,6 +27,24 @@ SEGMENTATION: Mapping[str, float] = MappingProxyType(
     {"n": 0.10, "dice_histogram": 0.55, "dice_sum": 0.35}
 )
 FEASIBILITY: Mapping[str, float] = MappingProxyType({"patients": 0.6, "vendors": 0.2, "views": 0.2})
+WINDOW: Mapping[str, float] = MappingProxyType(
+    {
+        "n": 0.03,
+        "positives": 0.20,
+        "operating": 0.12,
+        "table": 0.24,
+        "moments": 0.22,
+        "tags": 0.11,
+        "population": 0.08,
+    }
+)
+WINDOW_IMAGES: Mapping[str, float] = MappingProxyType(
+    {"seen": 0.05, "scores": 0.37, "moments": 0.34, "tags": 0.14, "population": 0.10}
+)
+WINDOW_LABELS: Mapping[str, float] = MappingProxyType(
+    {"labelled": 0.06, "positives": 0.28, "operating": 0.22, "table": 0.44}
+)
+KINDS = (CLASSIFICATION, SEGMENTATION, FEASIBILITY, WINDOW, WINDOW_IMAGES, WINDOW_LABELS)
 
 
 def shares_of(blocks: Sequence[Block]) -> Mapping[str, float]:
@@ -37,7 +55,7 @@ def shares_of(blocks: Sequence[Block]) -> Mapping[str, float]:
             the block ``exact`` has no noise that would do.
     """
     names = sorted(block.name for block in blocks)
-    for shares in (CLASSIFICATION, SEGMENTATION, FEASIBILITY):
+    for shares in KINDS:
         if names == sorted(shares):
             return shares
     raise PrivacyError(f"no shares are agreed for a report of {', '.join(names) or 'nothing'}")

@@ -12,9 +12,11 @@ from fedrad.errors import SettingsError
 
 PINNED = {
     "ct-lung-1": "bdf55e37be1c7b26c7cc795d5e81f20149fe9abf081021e46989f9ef1404c3da",
+    "descriptors-1": "d903aaf05edd027734d8a5e9fbbd3863d5dd6451ed9d3e4f93f5954bd2ff53bf",
     "dx-unit-1": "a828a54dbac79697923aa297f51eea5cd641a7f4832577a357f835c003a59858",
     "feasibility-1": "6cafd222c85ab61b10cfdaf546a3d3857cdcc443787fae8a7b98226e1943b265",
     "filter-bank-1": "b25c96d939e50238cdcc2155eeb6a5acc01857bfe89570496d7d6c747e2acae3",
+    "tags-1": "0e826b525c12a4e17ba4db7b0f70a0fa77f216b874e33194ac8a7c663d18d12f",
     "zscore-1": "7a9f1722f5e5cfdfb1e8e6ed25d219f8c90fcd77dcc95b813cca76940caaf14a",
 }
 
@@ -39,7 +41,7 @@ def test_a_set_says_where_it_comes_from_and_what_it_may_be_used_for(name: str) -
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="no constants are named 'dx'; known: ct-lung-1, dx-"):
+    with pytest.raises(SettingsError, match="no constants are named 'dx'; known: ct-lung-1, des"):
         read_constants("dx")
     with pytest.raises(SettingsError, match="no constants"):
         read_constants("../errors")

@@ -1,0 +1,70 @@
+"""What a window tells of its images: clipped sums of standardised descriptors and their squares.
+
+The mean over a patient's images comes first, so a patient counts once however many images
+there are. Scales are public constants (``descriptors-1``), never from a site's data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrad.constants import read_constants
+from fedrad.errors import DataError
+from fedrad.shift.descriptors import NAMES
+
+Floats = npt.NDArray[np.float64]
+
+CONSTANTS = "descriptors-1"
+CLIP = 4.0  # of the joint L2 norm of a patient's moments: the sensitivity of their sum
+FARTHEST = 3.0  # of a standardised descriptor, either side
+LENGTH = 2 * len(NAMES)
+
+
+def patient_moments(images: Sequence[npt.ArrayLike]) -> Floats:
+    """Return one patient's moments from the descriptors of each of their images.
+
+    With z the mean over images of (descriptor - mean) / deviation, cut to ``FARTHEST`` either
+    side, the moments are z and z² / √2, together scaled down to the norm ``CLIP`` where they
+    are longer. A descriptor that is not finite counts as z = 0: what is odd about one patient
+    must show in the noised sum alone.
+
+    Args:
+        images: For each image, (9,) as ``descriptors.describe``.
+
+    Returns:
+        (18,) of L2 norm at most ``CLIP``.
+
+    Raises:
+        DataError: No image, or not nine numbers an image.
+    """
+    rows = np.asarray(images, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != len(NAMES) or not len(rows):
+        raise DataError(f"a patient has {len(NAMES)} descriptors an image, got {rows.shape}")
+    mean, deviation = scales()
+    with np.errstate(over="ignore"):
+        each = (rows - mean) / deviation
+    each = np.where(np.isfinite(each), np.clip(each, -FARTHEST, FARTHEST), 0.0)
+    z = each.mean(axis=0)
+    both = np.concatenate([z, np.square(z) / math.sqrt(2)])
+    return np.asarray(both * min(1.0, CLIP / max(float(np.linalg.norm(both)), 1e-300)))
+
+
+@lru_cache(maxsize=1)
+def scales() -> tuple[Floats, Floats]:
+    """Return the public mean and deviation of each descriptor."""
+    values = read_constants(CONSTANTS)["values"]
+    return np.array(values["mean"]), np.array(values["deviation"])
+
+
+@lru_cache(maxsize=1)
+def covariance() -> Floats:
+    """Return the public covariance (18, 18) of moments among patients of one scanner.
+
+    A site's own differs: ``reference`` scales it by what the site's windows show.
+    """
+    return np.array(read_constants(CONSTANTS)["values"]["covariance"])
