@@ -139,8 +139,9 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         plan, progress = self._setup.task.federation, self._setup.progress
         progress.round_started(number, committed=self._course.committed, rounds=plan.rounds)
         arrays = encode_arrays(self._course.model)
-        messages = self.configure_train(number, arrays, ConfigRecord(), grid)
-        folded, _ = self.aggregate_train(number, self._replies(grid, messages))
+        replies = self._replies(grid, self.configure_train(number, arrays, ConfigRecord(), grid))
+        del arrays  # a model less in memory while answers come
+        folded, _ = self.aggregate_train(number, replies)
         self._cut = None
         progress.round_closed(number, "void" if folded is None else "committed")
         if folded is not None and is_evaluation_round(self._setup.task, self._course.committed):
@@ -148,8 +149,9 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
 
     def _evaluate(self, grid: Grid, number: int) -> None:
         arrays = encode_arrays(self._course.released)
-        messages = self.configure_evaluate(number, arrays, ConfigRecord(), grid)
-        self.aggregate_evaluate(number, self._replies(grid, messages))
+        replies = self._replies(grid, self.configure_evaluate(number, arrays, ConfigRecord(), grid))
+        del arrays
+        self.aggregate_evaluate(number, replies)
         self._cut = None
         self._store.record_round(number, "evaluated")
         self._evaluated = self._course.committed
@@ -223,8 +225,10 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
 
     def _replies(self, grid: Grid, messages: Iterable[Message]) -> Iterator[Message]:
         asked = list(messages)
+        del messages
         ids = [message_id for message_id in grid.push_messages(asked) if message_id]
         self._intake.sent(asked)
+        asked.clear()  # what is asked again the grid keeps itself
         deadline_s = self._setup.task.federation.deadline_s
         yield from receive(grid, ids, deadline_s, clock=self._setup.clock)
 

@@ -1,10 +1,11 @@
-"""Memory and database of a federation that moves a large model: fedrad's transport beside stock.
+"""Memory and database of a federation that moves a large model: fedrad beside stock Flower.
 
-Four hospitals as processes on this machine. fedrad: gateway, SuperLink, nodes, and for each
-site a process that answers with what it got through the runner's own code; at the coordinator
-the grid takes one reply at a time and drops it. Stock: Flower's commands as they come with an
-app that returns what it got and FedAvg. Printed are the most memory (VmHWM) of each kind of
-process and the size of the database after each round. Run:
+Four hospitals as processes on this machine. fedrad: gateway, SuperLink, nodes; for each site
+a process that answers through the runner's own code with an update that costs nothing; at
+the coordinator the installed ServerApp with its checks, its files and its fold, here in this
+process. Stock: Flower's commands as they come, an app that returns what it got, and FedAvg.
+Printed are the most memory (VmHWM) of each kind of process and the size of the database
+after each round. Run:
 
     python benchmarks/large_messages.py --mib 200 --rounds 3
     python benchmarks/large_messages.py --mib 20 --rounds 10 --without-stock
@@ -17,7 +18,6 @@ import os
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +25,39 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "studies"
 
 import deployed
 import numpy as np
-from deployed import Federation, command_lines, make_doors
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
-from flwr.serverapp import Grid
+from deployed import STUDY, Federation, command_lines, make_doors
 from round_overhead import SITES, Stock, echo_bundle
 
+from aggregator.app import server_app
 from aggregator.deployment.superlink import DATABASE, FOLDER, runtime, secret
-from aggregator.exchange import receive
 from aggregator.home import key_path
-from fedrad.clock import SystemClock
+from aggregator.setup import RunSetup, Silent
+from aggregator.studies import read_study
 from fedrad.flower.serving import serve
 from fedrad.flower.tasks import TaskSource
-from fedrad.processes import Child, Plan, free_port
+from fedrad.parameters import Parameters
+from fedrad.processes import GIVES_MEMORY_BACK, Child, Plan, free_port
 from site_client.node.connector import connector_plan, new_secret
 
 TENSORS = 20
-_ECHO = """
+_SITE = """
 import sys, time
-from flwr.app import Message
 from fedrad.flower.tasks import *
+from fedrad.parameters import digest
+from fedrad.protocol.codec import decode_request, encode_reply
+from fedrad.protocol.messages import Reply, reply_id
 runtime = Runtime("127.0.0.1:" + sys.argv[1])
 source = TaskSource(runtime, sys.argv[2].encode())
+def app(message, context):
+    asked, model = decode_request(message)
+    update = {name: tensor * tensor.dtype.type(1e-3) for name, tensor in model.items()}
+    same = {f: getattr(asked, f) for f in ("study", "task_hash", "round", "phase", "model_digest")}
+    del model
+    same["reply_id"] = reply_id(asked, sys.argv[4])
+    if asked.phase != "train":
+        return encode_reply(Reply(**same, outcome="abstained"), message)
+    done = {"outcome": "done", "update": update, "update_digest": digest(update), "steps": 1}
+    return encode_reply(Reply(**same, **done), message)
 while True:
     try:
         offer = source.acquire()
@@ -53,7 +65,7 @@ while True:
             time.sleep(0.2)
             continue
         task = ClientTask(runtime, offer)
-        answer(runtime, offer.token, task.open(), lambda m, c: Message(m.content, reply_to=m))
+        answer(runtime, offer.token, task.open(), app)
     except UNREACHABLE:
         time.sleep(0.5)
 """
@@ -77,28 +89,29 @@ def most(text: str, mark: str) -> int:
 def our_rounds(folder: Path, mib: int, rounds: int) -> tuple[dict[str, int], list[int]]:
     """Move the model through fedrad's transport; return memory by process, database sizes."""
     deployed.SITES = SITES
-    running = Federation(make_doors(folder))
+    settings = (f"federation.rounds={rounds}", "federation.deadline_s=1800.0")
+    running = Federation(make_doors(folder, *settings))
     running.start("hub", "aggregator", running.hub)
     try:
         for site in SITES:
             home, port = running.homes.home(site), free_port()
             shared = new_secret(home).decode()
             running.children[site] = Child(connector_plan(home, port))
-            command = (sys.executable, "-c", _ECHO, str(port), shared, str(home), "echo")
-            plan = Plan(name="echo", command=command, log=folder / f"{site}-echo.log")
-            running.children[f"{site}-echo"] = Child(plan)
+            command = (sys.executable, "-c", _SITE, str(port), shared, str(home), site)
+            plan = Plan(name="runner", command=command, log=folder / f"{site}-runner.log")
+            running.children[f"{site}-runner"] = Child(plan)
         running.until_online(SITES, 300.0)
-        return _measured(running, mib, rounds)
+        return _measured(running, mib)
     finally:
         running.close()
 
 
-def _measured(running: Federation, mib: int, rounds: int) -> tuple[dict[str, int], list[int]]:
+def _measured(running: Federation, mib: int) -> tuple[dict[str, int], list[int]]:
     import signal
 
     from fedrad.flower.control import Control
 
-    launcher, sizes = running.children["hub"].process, []
+    launcher = running.children["hub"].process
     launcher.send_signal(signal.SIGSTOP)  # this process takes the task instead
     try:
         place = runtime(running.hub)
@@ -108,47 +121,54 @@ def _measured(running: Federation, mib: int, rounds: int) -> tuple[dict[str, int
         offer = TaskSource(place, secret(running.hub)).acquire()
         if offer is None:
             raise SystemExit("there was no task")
+        study = read_study(running.hub, STUDY)
+        folder = running.hub / "large"
+        sizes = Sizes(running.hub / FOLDER)
         idle = memory_of(os.getpid(), "VmRSS")
-        database = running.hub / FOLDER
-        ask = partial(_ask, (mib, rounds), database, sizes)
-        serve(place, offer.token, lambda _: ask)
+        setup = RunSetup(
+            folder=folder,
+            task=study.task,
+            contract=study.contract,
+            initial=random_model(mib),
+            run=STUDY,
+            engine="deployment",
+            identify=lambda grid: {node.node_id: node.name for node in grid.get_nodes()},
+            progress=sizes,
+        )
+        serve(place, offer.token, lambda _: server_app(setup))
         mark = str(running.homes.folder)
-        kinds = {"SuperLink": "deployment.superlink", "node": "connector", "runner": "echo"}
+        kinds = {"SuperLink": "deployment.superlink", "node": "connector", "runner": "ClientTask"}
         found = {name: most(text, mark) for name, text in kinds.items()}
         server = {"server app": memory_of(os.getpid()), "server app, idle": idle}
-        return server | found, sizes
+        return server | found, sizes.found
     finally:
         launcher.send_signal(signal.SIGCONT)
 
 
-def _ask(
-    amount: tuple[int, int], database: Path, sizes: list[int], grid: Grid, context: Context
-) -> None:
-    del context
-    mib, rounds = amount
-    generator, nodes = np.random.default_rng(1), list(grid.get_node_ids())
-    for number in range(rounds):
-        begun_s = time.monotonic()
-        arrays = ArrayRecord(
-            {
-                f"w{i}": Array(generator.random((mib << 18) // TENSORS, np.float32))
-                for i in range(TENSORS)
-            }
-        )
-        content = {"arrays": arrays, "c": ConfigRecord({"round": number})}
-        asked = [
-            Message(RecordDict(content), node, "train", group_id=str(number)) for node in nodes
-        ]
-        ids = list(grid.push_messages(asked))
-        got = 0
-        for reply in receive(grid, ids, 1800.0, clock=SystemClock()):
-            got += not reply.has_error()
-            del reply
-        if got != len(nodes):
-            raise SystemExit(f"{got} of {len(nodes)} answered")
-        size = sum(p.stat().st_size for p in database.glob(f"{DATABASE}*"))
-        sizes.append(size >> 20)
-        print(f"round {number + 1}: {time.monotonic() - begun_s:.0f} s, database {sizes[-1]} MiB")
+def random_model(mib: int) -> Parameters:
+    """Return a model of that size; bytes that no compression makes smaller."""
+    generator = np.random.default_rng(1)
+    return {f"w{i}": generator.random((mib << 18) // TENSORS, np.float32) for i in range(TENSORS)}
+
+
+class Sizes(Silent):
+    """Notes how large the database is after each round, and how long the round took."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._begun_s = folder, 0.0
+        self.found: list[int] = []  # MiB
+
+    def round_started(self, round_number: int, *, committed: int, rounds: int) -> None:
+        """Note when."""
+        del round_number, committed, rounds
+        self._begun_s = time.monotonic()
+
+    def round_closed(self, round_number: int, state: str) -> None:
+        """Note how large and how long."""
+        size = sum(path.stat().st_size for path in self._folder.glob(f"{DATABASE}*"))
+        self.found.append(size >> 20)
+        took = time.monotonic() - self._begun_s
+        print(f"round {round_number} {state}: {took:.0f} s, database {self.found[-1]} MiB")
 
 
 def stock_rounds(folder: Path, mib: int, rounds: int) -> dict[str, int]:
@@ -178,6 +198,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without-stock", action="store_true")
     given: Any = parser.parse_args()
+    if not GIVES_MEMORY_BACK.items() <= os.environ.items():  # this process is the server app
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **GIVES_MEMORY_BACK})  # noqa: S606
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "ours").mkdir()
         ours, sizes = our_rounds(Path(name) / "ours", given.mib, given.rounds)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,23 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: The disk refused (full, read-only); the old file is untouched.
     """
+    replace(path, lambda new: _write(new, content))
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Replace ``path`` durably with the file that ``write`` fills, which exists and is empty.
+
+    For content that is too large to be in memory twice; otherwise as ``write_bytes``.
+
+    Raises:
+        OSError: The disk refused (full, read-only); the old file is untouched.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write(Path(name))
+        _sync(Path(name))
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -55,11 +65,7 @@ def canonical_json(value: Any) -> bytes:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(folder)
 
 
 def file_digest(path: Path) -> str:
@@ -92,3 +98,16 @@ def verify_manifest(folder: Path, only: Collection[str] | None = None) -> tuple[
         if not path.is_file() or file_digest(path) != wanted[name]:
             raise DamagedStateError(f"{path} is missing or differs from its manifest")
     return tuple(wanted)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _sync(path: Path) -> None:
+    """Make a file's content, or a folder's names, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

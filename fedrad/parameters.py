@@ -7,8 +7,11 @@ survives the round trip. Which messages carry them belongs to ``protocol``.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file, save_file
 
 from fedrad import durable
 from fedrad.errors import DamagedStateError, NonFiniteUpdateError, ParametersError
@@ -126,7 +129,11 @@ def digest(parameters: Mapping[str, npt.NDArray[Any]]) -> str:
 def write_safetensors(path: Path, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write ``parameters`` durably as one safetensors file, keeping their order."""
     tensors = {name: np.asarray(tensor, order="C") for name, tensor in parameters.items()}
-    durable.write_bytes(path, save(tensors, metadata={"order": "\x1f".join(tensors)}))
+    metadata = {"order": "\x1f".join(tensors)}
+    try:
+        durable.replace(path, lambda new: save_file(tensors, new, metadata=metadata))
+    except SafetensorError as error:
+        raise _refused(error, path) from None
 
 
 def read_safetensors(path: Path) -> Parameters:
@@ -148,3 +155,10 @@ def _order(path: Path, tensors: Mapping[str, Any]) -> list[str]:
     with safe_open(path, framework="numpy") as file:
         order = (file.metadata() or {}).get("order", "").split("\x1f")
     return order if set(order) == set(tensors) else sorted(tensors)
+
+
+def _refused(error: SafetensorError, path: Path) -> OSError:
+    """Return the system's own error that the library tells of in words."""
+    said = re.search(r"os error (\d+)", str(error))
+    number = int(said[1]) if said else errno.EIO
+    return OSError(number, os.strerror(number) if said else str(error), str(path))

@@ -18,7 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
+# For programs that pass tensors on: what is freed goes back to the system (mallopt(3)). One
+# that trains would pay for it, since it frees and takes the same memory at every step.
+GIVES_MEMORY_BACK = MappingProxyType(
+    {"MALLOC_MMAP_THRESHOLD_": str(1 << 20), "MALLOC_ARENA_MAX": "2"}
+)
 _log = logging.getLogger(__name__)
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from aggregator.deployment.superlink import FOLDER, runtime, secret
 from fedrad.flower.bundle import bundle_digest
 from fedrad.flower.tasks import REFUSED, SERVER_TASK, UNREACHABLE, ClientTask, Offer, TaskSource
-from fedrad.processes import Child, Plan
+from fedrad.processes import GIVES_MEMORY_BACK, Child, Plan
 from fedrad.protocol.messages import SCHEMA
 
 LOG = "run.log"  # of all studies' programs, one after the other
@@ -66,6 +66,7 @@ class Launcher:
             command=(sys.executable, "-m", "aggregator.deployment.study_process"),
             log=self._home / FOLDER / LOG,
             given=given,
+            environment=GIVES_MEMORY_BACK,
         )
         self._running.append((offer, Child(plan)))
 

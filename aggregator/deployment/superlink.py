@@ -13,7 +13,7 @@ from aggregator.home import key_path, read_coordinator
 from fedrad.flower.control import Control
 from fedrad.flower.link import LinkOptions, run_link
 from fedrad.flower.tasks import Runtime
-from fedrad.processes import Plan
+from fedrad.processes import GIVES_MEMORY_BACK, Plan
 
 FOLDER, DATABASE, SECRET = "superlink", "state.db", "superexec.secret"
 
@@ -24,7 +24,7 @@ def link_plan(home: Path) -> Plan:
         name="superlink",
         command=(sys.executable, "-m", "aggregator.deployment.superlink", str(home)),
         log=home / FOLDER / "superlink.log",
-        environment={"FLWR_HOME": str(home / FOLDER / "flower")},
+        environment={"FLWR_HOME": str(home / FOLDER / "flower"), **GIVES_MEMORY_BACK},
         grace_s=5.0,
     )
 

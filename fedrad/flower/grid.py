@@ -18,6 +18,7 @@ from flwr.app import Error, Message, RecordDict
 
 from fedrad.flower.lookup import private
 from fedrad.flower.packing import Packer, unpack
+from fedrad.flower.pushing import push
 from fedrad.flower.waits import SHORTEST_S, Patience
 
 _HttpGrid = private("flwr.superlink.grid.http_grid", "HttpGrid")
@@ -50,7 +51,7 @@ _MOST_TIMES = 4
 class _Question:
     """A message that is out, and how often it was sent."""
 
-    message: Message
+    asked: Any  # the message's metadata
     packed: RecordDict
     next_s: float  # when to look whether its node has it
     wait_s: float = _UNCONFIRMED_S
@@ -83,13 +84,15 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
         self._out.clear()  # who has not answered by now is not waited for
         self._here.clear()
         self._first.clear()
+        if not asked:
+            return []
         self._await({message.metadata.dst_node_id for message in asked})
         packed = [packer.pack(message.content) for message in asked]
         ids = self._send(asked, packed)
         look_s = time.monotonic() + _UNCONFIRMED_S
         for message_id, message, content in zip(ids, asked, packed, strict=True):
             if message_id:
-                question = _Question(message, content, look_s, ids=[message_id])
+                question = _Question(message.metadata, content, look_s, ids=[message_id])
                 self._out[message_id], self._first[message_id] = question, message_id
         self._patience.something_happened()
         return ids
@@ -99,7 +102,7 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
         try:
             for message, content in zip(messages, packed, strict=True):
                 message.content = content
-            return list(super().push_messages(messages))
+            return push(self._runtime_client, self.node, messages)
         finally:
             for message, content in zip(messages, contents, strict=True):
                 message.content = content
@@ -141,11 +144,11 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
         question.wait_s *= 2
         question.next_s = time.monotonic() + question.wait_s
         here = {node.node_id for node in self.get_nodes()}
-        if question.message.metadata.dst_node_id not in here or self._confirmed(question.ids[-1]):
+        if question.asked.dst_node_id not in here or self._confirmed(question.ids[-1]):
             return
-        metadata = question.message.metadata
+        metadata = question.asked
         again = Message(
-            question.message.content,
+            question.packed,
             metadata.dst_node_id,
             metadata.message_type,
             ttl=metadata.ttl,

@@ -11,13 +11,14 @@ FLOWER_VERSION = "1.41"
 
 
 def private(module: str, name: str) -> Any:
-    """Return ``module.name`` of Flower or of a library that it brings.
+    """Return ``module.name``, a module too, of Flower or of a library that it brings.
 
     Raises:
         RunError: There is none: another Flower is installed than the one this code belongs to.
     """
     try:
-        return getattr(importlib.import_module(module), name)
+        found = importlib.import_module(module)
+        return getattr(found, name, None) or importlib.import_module(f"{module}.{name}")
     except (ImportError, AttributeError):
         raise RunError(
             f"{module}.{name} is missing: this is not Flower {FLOWER_VERSION}; "

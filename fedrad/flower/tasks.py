@@ -17,6 +17,7 @@ from flwr.app import Context, Error, Message
 from fedrad.errors import RunError
 from fedrad.flower.lookup import private
 from fedrad.flower.packing import Packer, unpack
+from fedrad.flower.pushing import push
 from fedrad.flower.waits import shorten_object_waits
 
 _TaskType = private("flwr.supercore.constant", "TaskType")
@@ -42,15 +43,6 @@ _confirm_fn = private(
     "flwr.supercore.inflatable.inflatable_protobuf_utils",
     "make_confirm_message_received_fn_protobuf",
 )
-_push_fn = private(
-    "flwr.supercore.inflatable.inflatable_protobuf_utils", "make_push_object_fn_protobuf"
-)
-_push_objects = private("flwr.supercore.inflatable.inflatable_utils", "push_objects")
-_tree_of = private("flwr.supercore.inflatable.inflatable_object", "get_object_tree")
-_objects_of = private("flwr.supercore.inflatable.inflatable_object", "get_all_nested_objects")
-_ids_kept = private("flwr.supercore.inflatable.inflatable_object", "no_object_id_recompute")
-_to_proto = private("flwr.common.serde", "message_to_proto")
-_emptied = private("flwr.app.message", "remove_content_from_message")
 
 CLIENT_TASK = str(_TaskType.CLIENT_APP)
 SERVER_TASK = str(_TaskType.SERVER_APP)
@@ -222,18 +214,7 @@ def _inflate(client: Any, found: Any, pulled: Any) -> Message:
 
 
 def _push_message(client: Any, message: Message) -> None:
-    """Push a reply: its metadata, then the objects that the SuperNode does not have."""
-    with _ids_kept():
-        message.metadata.__dict__["_message_id"] = message.object_id
-        request = _pb.PushAppMessagesRequest(
-            messages_list=[_to_proto(_emptied(message))],
-            message_object_trees=[_tree_of(message)],
-        )
-        answer = client.PushMessages(request)
-        run_id, node = message.metadata.run_id, _Node(node_id=message.metadata.src_node_id)
-        push = _push_fn(client.PushObject, node, run_id=run_id, session_id=answer.session_id)
-        wanted = set(answer.objects_to_push)
-        _push_objects(_objects_of(message), push, object_ids_to_push=wanted)
+    push(client, _Node(node_id=message.metadata.src_node_id), [message])
 
 
 def _identify(found: Any) -> None:

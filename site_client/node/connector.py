@@ -13,7 +13,7 @@ from pathlib import Path
 from fedrad import durable
 from fedrad.errors import SettingsError
 from fedrad.flower.door import NodeOptions
-from fedrad.processes import Plan
+from fedrad.processes import GIVES_MEMORY_BACK, Plan
 from site_client.settings import SiteSettings, read_site
 
 FOLDER = "node"  # in the home's state/
@@ -45,7 +45,7 @@ def connector_plan(home: Path, port: int) -> Plan:
         name="node",
         command=(sys.executable, "-m", "site_client.node.connector", str(home), str(port)),
         log=home / "logs" / "node.log",
-        environment={"FLWR_HOME": str(node_folder(home) / "flower")},
+        environment={"FLWR_HOME": str(node_folder(home) / "flower"), **GIVES_MEMORY_BACK},
         read=True,
         grace_s=5.0,
     )

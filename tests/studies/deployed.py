@@ -192,12 +192,12 @@ def make_homes(folder: Path, *settings: str, patients: int = 40) -> Homes:
     return homes
 
 
-def make_doors(folder: Path) -> Homes:
+def make_doors(folder: Path, *settings: str) -> Homes:
     """Make homes without images: enough for everything but training."""
     homes = Homes(folder)
     for site in SITES:
         homes.join(site)
-    enrol_all(homes, tiny_task())
+    enrol_all(homes, tiny_task(*settings))
     return homes
 
 
