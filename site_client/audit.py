@@ -14,6 +14,7 @@ from fedrad import audit_log
 from fedrad.clock import Clock
 
 NAME = "audit.jsonl"
+_LEAVING = ("answered", "sent again", "adopted", "shared")  # notes with a ledger's head
 
 
 def record(home: Path, clock: Clock, kind: str, **detail: Any) -> None:
@@ -38,5 +39,5 @@ def read(home: Path) -> list[dict[str, Any]]:
 
 def last_head(home: Path) -> str:
     """Return the ledger's head when something last left, or it was mended; empty before that."""
-    kept = [note for note in read(home) if note["kind"] in ("answered", "adopted", "shared")]
+    kept = [note for note in read(home) if note["kind"] in _LEAVING]
     return str(kept[-1].get("ledger_head", "")) if kept else ""

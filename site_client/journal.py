@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fedrad import durable
@@ -95,6 +95,28 @@ class Journal:
             chain = self._known.chain
             reserved = chain.newest_open(reservation)
             return self._append(chain.commit_line(reserved, steps=steps, time=stamp(self._clock)))
+
+    def release_afresh(self, charge: Charge) -> Line:
+        """Charge a release, once more if it was charged and its work died before it was kept.
+
+        What was charged before stays charged; this attempt is ``reply_id#2`` and so on.
+
+        Raises:
+            LedgerError: As for ``reserve``; nothing may leave.
+        """
+        with self.exclusive():
+            name = self._known.chain.unused_attempt(charge.reservation, charge.stream)
+            return self._charge("release", replace(charge, reservation=name))
+
+    def settle(self, reservation: str, *, steps: int) -> None:
+        """Commit the newest attempt at a reply if it is still open; else do nothing.
+
+        Raises:
+            LedgerError: More steps than reserved, or as for ``reserve``.
+        """
+        with self.exclusive():
+            if self._known.chain.is_open(reservation):
+                self.commit(reservation, steps=steps)
 
     def adopt(self, lost: Line, *, steps: int) -> Line:
         """Charge a line that only a coordinator still has, under its own name.

@@ -1,21 +1,23 @@
 """Keep every answer until the aggregator moves on, so that a lost one is sent again.
 
-An answer is synced to ``state/replies/`` before it leaves. The same question finds it there:
-nothing is trained twice and no budget is spent twice. Names are reply ids, which are
-digests.
+An answer is synced to ``state/replies/`` before its charge is settled and before it leaves. The
+same question finds it there: nothing is trained twice and no budget is spent twice. Names are
+reply ids, which are digests.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fedrad import durable
-from fedrad.parameters import read_safetensors, write_safetensors
+from fedrad.errors import DamagedStateError
+from fedrad.parameters import digest, read_safetensors, write_safetensors
 from fedrad.protocol.messages import Block, Reply
 
 
@@ -33,7 +35,7 @@ def kept(home: Path, reply_id: str) -> Reply | None:
     """Return the answer with this id, or ``None`` if there is none.
 
     Raises:
-        DamagedStateError: Its tensors are missing or unreadable.
+        DamagedStateError: Its tensors are missing, unreadable or not those that were kept.
     """
     path = _folder(home) / f"{reply_id}.json"
     if not path.exists():
@@ -41,18 +43,31 @@ def kept(home: Path, reply_id: str) -> Reply | None:
     table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     has_update = table.pop("update")
     table["update"] = read_safetensors(path.with_suffix(".safetensors")) if has_update else {}
+    if has_update and digest(table["update"]) != table["update_digest"]:
+        raise DamagedStateError(f"the kept answer {reply_id} differs from its digest")
     table["blocks"] = tuple(_block(entry) for entry in table["blocks"])
     table["events"] = tuple(table["events"])
     return Reply(**table)
 
 
+def moved_on(home: Path, study: str, round_number: int) -> bool:
+    """Whether a later round of ``study`` was answered: answers up to here may be forgotten."""
+    return any(own == study and number > round_number for own, number, _ in _kept(home))
+
+
 def forget_before(home: Path, study: str, round_number: int) -> None:
     """Delete the answers of earlier rounds of ``study``: a later question acknowledges them."""
-    for path in _folder(home).glob("*.json"):
-        table = json.loads(path.read_text(encoding="utf-8"))
-        if table["study"] == study and table["round"] < round_number:
+    for own, number, path in _kept(home):
+        if own == study and number < round_number:
             path.unlink()
             path.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def _kept(home: Path) -> Iterator[tuple[str, int, Path]]:
+    """Yield study, round and file of every answer."""
+    for path in tuple(_folder(home).glob("*.json")):
+        table = json.loads(path.read_text(encoding="utf-8"))
+        yield str(table["study"]), int(table["round"]), path
 
 
 def _folder(home: Path) -> Path:

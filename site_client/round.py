@@ -2,10 +2,11 @@
 
 The order is the promise: refuse what the site did not approve or cannot afford, then read
 the archive and prepare its images, then charge the ledger, then let the model meet a
-patient, then settle, then keep the answer, then let it go. After the charge nothing that
-comes of a patient decides whether there is an answer. Refusals and abstentions are ordinary
-replies whose wire reason is one word; the sentence behind it stays in the site's own
-``audit.jsonl``.
+patient, then keep the answer, then settle, then let it go. A site that died is asked again:
+an answer that was kept is settled and sent, work that died before is charged and done afresh.
+After the charge nothing that comes of a patient decides whether there is an answer. Refusals
+and abstentions are ordinary replies whose wire reason is one word; the sentence behind it
+stays in the site's own ``audit.jsonl``.
 """
 
 from __future__ import annotations
@@ -140,8 +141,7 @@ class Site:
             blank = self._blank(request, settings)
             before = outbox.kept(self._home, blank.reply_id)
             if before is not None:
-                self._note("sent again", before)
-                return self._told(before, request.ledger_head)
+                return self._again(before, request.ledger_head)
             reply = self._told(self._phases[request.phase](duty, blank), request.ledger_head)
             self._let_go(reply)
         except (FedradError, OSError) as error:
@@ -168,19 +168,21 @@ class Site:
             source = self._paid(duty, duty.charge(reply.reply_id, "train"))
             plan = self._plan(duty)
             trained = train_round(module, source, duty.task, plan=plan, augment=augment)
-        self._journal.commit(reply.reply_id, steps=trained.steps)
+        made = replace(
+            reply,
+            update=trained.update,
+            update_digest=digest(trained.update),
+            steps=trained.steps,
+        )
+        outbox.keep(self._home, made)
+        self._journal.settle(made.reply_id, steps=made.steps)
         if trained.skipped:
             self._warn(
                 f"round {reply.round}: {trained.skipped} gradients of patients were not finite "
                 "and were left out; if it happens again, look at their images or lower the "
                 "learning rate"
             )
-        return replace(
-            reply,
-            update=trained.update,
-            update_digest=digest(trained.update),
-            steps=trained.steps,
-        )
+        return made
 
     def _evaluate(self, duty: Duty, reply: Reply) -> Reply:
         module = self._module(duty)
@@ -192,7 +194,17 @@ class Site:
         else:
             rng = self._noise(duty, "audit noise")
             blocks = noised(blocks, sigma=duty.terms.audit_sigma, rng=rng)
-        return replace(reply, blocks=blocks)
+        made = replace(reply, blocks=blocks)
+        outbox.keep(self._home, made)
+        return made
+
+    def _again(self, kept: Reply, anchor: str) -> Reply:
+        """Return a kept answer; the charge of one that the site died on is settled first."""
+        if kept.phase == "train":
+            self._journal.settle(kept.reply_id, steps=kept.steps)
+        reply = self._told(kept, anchor)
+        self._note("sent again", reply)
+        return reply
 
     def _paid(self, duty: Duty, charge: Charge) -> PatientSource:
         """Return the patients that answering reads, with the charge on disk.
@@ -229,10 +241,13 @@ class Site:
 
     def _spend(self, duty: Duty, charge: Charge) -> None:
         study.note_charge(self._home, duty)
+        request = duty.request
         if charge.stream == "train":
             self._journal.reserve(charge)
+        elif outbox.moved_on(self._home, request.study, request.round):
+            self._journal.release(charge)  # never again: its answer was acknowledged
         else:
-            self._journal.release(charge)
+            self._journal.release_afresh(charge)
 
     def _told(self, reply: Reply, anchor: str) -> Reply:
         """Return the reply with every line of its task that the aggregator has not seen."""
@@ -301,12 +316,11 @@ class Site:
         return noise_source(seeds.key(seed, duty.settings.site.name, duty.request.round, purpose))
 
     def _let_go(self, reply: Reply) -> None:
-        """Note what is about to leave, of whom, and keep it, so that it can be sent again."""
+        """Note what is about to leave, and of whom; forget what that acknowledges."""
         loaded = self._sources.get((reply.task_hash, _STREAM.get(reply.phase, "test")))
         self._note("answered", reply, **({"roster": loaded.roster} if loaded else {}))
         if reply.phase != "query":  # asks for nothing that would have to be made again
             outbox.forget_before(self._home, reply.study, reply.round)
-            outbox.keep(self._home, reply)
 
     def _answer_without(self, request: Request, settings: SiteSettings, error: Exception) -> Reply:
         """Return the reply to a request that was not answered; what was charged stays told."""

@@ -161,19 +161,29 @@ class Chain:
             raise AlreadyChargedError(reservation, stream)
         return name
 
+    def unused_attempt(self, reservation: str, stream: Stream) -> str:
+        """Return the first name of a reply under which nothing was charged."""
+        name, attempt = reservation, 1
+        while (name, stream) in self._open or (name, stream) in self._settled:
+            attempt += 1
+            name = f"{reservation}{_ATTEMPT}{attempt}"
+        return name
+
     def newest_open(self, reservation: str) -> Line:
         """Return the newest attempt at a reply, still open.
 
         Raises:
             LedgerError: There is none, or it is settled; what died before stays charged.
         """
-        attempts = [
-            line for line in self._lines if reply_of(line) == reservation and line.kind == "reserve"
-        ]
-        newest = attempts[-1] if attempts else None
-        if newest is None or (newest.reservation, newest.stream) not in self._open:
+        newest = self._newest(reservation)
+        if newest is None or not self.is_open(reservation):
             raise LedgerError(f"reservation {reservation} is not open; reserve before committing")
         return newest
+
+    def is_open(self, reservation: str) -> bool:
+        """Whether the newest attempt at a reply was reserved and never settled."""
+        newest = self._newest(reservation)
+        return newest is not None and (newest.reservation, newest.stream) in self._open
 
     def charge_line(self, kind: Kind, charge: Charge, *, time: str) -> Line:
         """Return the line that would charge ``charge`` next; the chain stays as it is.
@@ -248,6 +258,10 @@ class Chain:
         self._hashes.add(line.hash)
         if stands_for(line):
             self._marks.add(stands_for(line))
+
+    def _newest(self, reservation: str) -> Line | None:
+        attempts = (line for line in reversed(self._lines) if line.kind == "reserve")
+        return next((line for line in attempts if reply_of(line) == reservation), None)
 
     def _problem(self, line: Line) -> str:
         if line.schema != SCHEMA:
