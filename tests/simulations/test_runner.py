@@ -157,13 +157,13 @@ def test_taking_stock_reports_a_site_instead_of_failing(hospitals: Path, tmp_pat
 def test_one_patient_one_class_and_empty_masks_do_not_stop_the_others(tmp_path: Path) -> None:
     """Segmentation: one site has one patient, one has nothing to segment, three are well."""
     specs = [
-        HospitalSpec(name=name, patients=24, size=64, truth="masks", prevalence=share)
+        HospitalSpec(name=name, patients=16, size=64, truth="masks", prevalence=share)
         for name, share in (("a", 1.0), ("b", 0.8), ("c", 0.9), ("empty", 0.0))
     ]
     single = HospitalSpec(name="single", patients=1, size=64, truth="masks", prevalence=1.0)
     limits = {s.name: Limits(epsilon_limit=50.0, min_patients=2) for s in (*specs, single)}
     plan = tiny_plan(
-        tmp_path / "run", *EXACT, *SEGMENT, hospitals=(*specs, single), limits=limits
+        tmp_path / "run", *EXACT, *SEGMENT, hospitals=(*specs, single), limits=limits,
     )  # fmt: skip
     report = runner.run_plan(plan, QUIET)
     outcomes = frame(plan.run, "replies").query("phase == 'train'").groupby("site")["outcome"]
