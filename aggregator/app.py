@@ -15,13 +15,12 @@ from sqlalchemy.exc import OperationalError
 
 from aggregator.begin import alone_in, begin
 from aggregator.identify import identify_simulated, identify_sites
+from aggregator.members import Members
 from aggregator.resume import read_standing
 from aggregator.run_folder import DATABASE
 from aggregator.setup import RunSetup
 from aggregator.store import Store
 from aggregator.strategy import FedradStrategy
-from aggregator.tables import Site
-from fedrad.clock import stamp
 from fedrad.errors import FedradError, RunError
 from fedrad.protocol.codec import encode_arrays
 
@@ -41,8 +40,8 @@ def server_app(setup: RunSetup) -> ServerApp:
             _recorded(setup, store),
         ):
             standing = read_standing(setup, store)
-            nodes = _join(setup, store, grid)
-            strategy = FedradStrategy(setup, store, nodes, standing)
+            members = _join(setup, store, grid)
+            strategy = FedradStrategy(setup, store, members, standing)
             strategy.start(grid, encode_arrays(setup.initial))
 
     app = ServerApp()
@@ -53,7 +52,10 @@ def server_app(setup: RunSetup) -> ServerApp:
 @contextmanager
 def _recorded(setup: RunSetup, store: Store) -> Iterator[None]:
     """Open the run's line, and close it with how the run ended."""
-    begin(setup, store)
+    try:
+        begin(setup, store)
+    except (OSError, OperationalError) as error:
+        raise RunError(_cannot_write(error, setup)) from error
     status, reason = "failed", ""
     try:
         yield
@@ -65,7 +67,7 @@ def _recorded(setup: RunSetup, store: Store) -> Iterator[None]:
         status, reason = "stopped", str(error)
         raise
     except (OSError, OperationalError) as error:
-        reason = f"the run cannot write its files: {_where(error, setup)}; free some space there"
+        reason = _cannot_write(error, setup)
         raise RunError(reason) from error
     finally:
         with suppress(OSError, OperationalError):  # a full disk must not hide why it ended
@@ -74,13 +76,17 @@ def _recorded(setup: RunSetup, store: Store) -> Iterator[None]:
             store.write_history(setup.folder / "audit.jsonl")
 
 
+def _cannot_write(error: OSError | OperationalError, setup: RunSetup) -> str:
+    return f"the run cannot write its files: {_where(error, setup)}; free some space there"
+
+
 def _where(error: OSError | OperationalError, setup: RunSetup) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or setup.folder}: {error.strerror}"
     return f"{setup.folder / DATABASE}: {error.orig}"
 
 
-def _join(setup: RunSetup, store: Store, grid: Grid) -> dict[int, str]:
+def _join(setup: RunSetup, store: Store, grid: Grid) -> Members:
     """Find the sites, record who is there, and refuse to start without a quorum."""
     plan = setup.task.federation
     if setup.identify is None:
@@ -89,23 +95,11 @@ def _join(setup: RunSetup, store: Store, grid: Grid) -> dict[int, str]:
     else:
         nodes = setup.identify(grid)
     present, trainers = set(nodes.values()), set(setup.contract.trainers)
-    store.record_sites(_site(setup, name, joined=name in present) for name in setup.contract.sites)
+    members = Members(setup, store, nodes)
     if len(present & trainers) < plan.quorum:
         missing = sorted(trainers - present)
         raise RunError(
             f"{len(present & trainers)} sites are there and the quorum is {plan.quorum}; "
             f"missing: {', '.join(missing) or 'none, the contract names too few'}"
         )
-    return nodes
-
-
-def _site(setup: RunSetup, name: str, *, joined: bool) -> Site:
-    terms = setup.contract.sites[name]
-    return Site(
-        site=name,
-        label=terms.label,
-        node_key="",
-        patients_agreed=terms.patients_agreed,
-        joined=stamp(setup.clock) if joined else "",
-        status="joined" if joined else "absent",
-    )
+    return members

@@ -79,7 +79,7 @@ def build(cls: type[T], table: dict[str, Any], where: str = "") -> T:
     """
     problems = list(_unknown_keys(cls, table, where))
     values: dict[str, Any] = {}
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # T is a dataclass
         key = _join(where, field.name)
         if field.name in table:
