@@ -6,12 +6,14 @@ depends on a site's patients stays on that site's own screens and cannot appear 
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from aggregator import quarantine
 from aggregator.run_folder import Row, Run
 
 Presence = Literal["done", "abstained", "refused", "failed", "none"]
@@ -42,7 +44,7 @@ class RoundLine:
 
 
 def sentences(run: Run) -> tuple[str, ...]:
-    """Return one plain sentence for each refusal, abstention and failure, by site.
+    """Return one plain sentence for each quarantine, refusal, abstention and failure, by site.
 
     A site whose budget is spent is not asked again, so its refusal holds from then on.
     """
@@ -53,7 +55,8 @@ def sentences(run: Run) -> tuple[str, ...]:
             found[key].append(row["round"])
     order = {site: place for place, site in enumerate(run.sites)}
     keys = sorted(found, key=lambda key: (order.get(key[0], 999), key[1] != "train", found[key]))
-    return tuple(_sentence(run, key, found[key]) for key in keys)
+    absent = tuple(_sentence(run, key, found[key]) for key in keys)
+    return (*_quarantines(run), *absent)
 
 
 def grid(run: Run) -> dict[str, list[Presence]]:
@@ -78,6 +81,25 @@ def round_lines(run: Run) -> list[RoundLine]:
 def rounds_in_order(run: Run) -> list[Row]:
     """Return the rows of ``rounds`` by number."""
     return sorted(run.tables["rounds"], key=lambda row: int(row["round"]))
+
+
+def _quarantines(run: Run) -> Iterator[str]:
+    """Yield what became of every site whose replies were bad too often, in order of time."""
+    said: dict[str, str] = {}  # site -> how it came to its last quarantine
+    for row in run.tables["events"]:
+        site, detail = str(row["site"]), json.loads(row["detail_json"])
+        if row["kind"] == quarantine.QUARANTINED:
+            count = len(detail["bad"])
+            said[site] = f"round {row['round']}: {count} of its replies could not be used"
+        elif row["kind"] == quarantine.LIFTED:
+            again = f"{detail['by']} let it in again after round {row['round']}"
+            how = said.pop(site)
+            yield (
+                f"{run.full_name(site)} was in quarantine after {how}. {again}: {detail['reason']}."
+            )
+    for site, how in said.items():
+        way_out = f"fedrad-aggregator lift {site} asks it again"
+        yield f"{run.full_name(site)} is in quarantine since {how}, and it is not asked; {way_out}."
 
 
 def _known(outcome: str | None) -> Presence:

@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
-from aggregator import audit_commands, deployment_commands, enrolment_commands
+from aggregator import (
+    audit_commands,
+    decision_commands,
+    deployment_commands,
+    enrolment_commands,
+)
 from fedrad.commands import AsJson, Program, emit, screen_columns, whole_numbers
 
 app = Program(help="The coordinator's side of fedrad.")
 app.add_typer(enrolment_commands.app)
 app.add_typer(audit_commands.app, name="audit", no_args_is_help=True)
 app.add_typer(deployment_commands.app)
+app.add_typer(decision_commands.app)
 
 
 @app.command()

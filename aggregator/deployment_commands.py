@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -91,9 +91,7 @@ def status(home: Home, as_json: AsJson = False) -> None:
     table = status_table(home.absolute())
     lines = [f"server: {table['state']}"]
     lines += [_site_line(site) for site in table["sites"]]
-    lines += [
-        f"study {one['study']}: round {one['round']} of {one['rounds']}" for one in table["studies"]
-    ]
+    lines += [_study_line(one) for one in table["studies"]]
     lines += [f"run {one['run']}: {one['outcome'] or one['status']}" for one in table["runs"]]
     emit(as_json, table, "\n".join(lines))
     if not table["running"]:
@@ -160,6 +158,12 @@ def health(home: Home, as_json: AsJson = False) -> None:
     emit(as_json, {"healthy": not trouble, "trouble": trouble}, trouble or "all is well")
     if trouble:
         raise typer.Exit(1)
+
+
+def _study_line(study: dict[str, Any]) -> str:
+    line = f"study {study['study']}: round {study['round']} of {study['rounds']}"
+    shut = ", ".join(study["quarantined"])
+    return f"{line}\n  -> in quarantine: {shut} (fedrad-aggregator lift)" if shut else line
 
 
 def _site_line(site: dict[str, str]) -> str:

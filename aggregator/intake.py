@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from flwr.app import Message
 
-from aggregator import checkpoints, correspondence
+from aggregator import checkpoints, correspondence, quarantine
 from aggregator.correspondence import Correspondence
 from aggregator.heard import read_heard
 from aggregator.setup import RunSetup
@@ -49,6 +49,7 @@ class Opened:
     reply: Reply
     size: int  # bytes
     spent: list[Spent]
+    blameless: bool = False  # whatever is wrong with it is not its site's doing
 
 
 class Intake:
@@ -150,13 +151,18 @@ class Intake:
             return None
         size = content_bytes(message)
         reply = _unread(asked.request)
+        if message.metadata.src_node_id != asked.node:
+            stranger = "the reply comes from another node than the one that was asked"
+            opened = Opened(asked, reply, size, [], blameless=True)
+            self._refuse(opened, ProtocolError(stranger))
+            return None
         try:
-            _check_sender(message, asked)
             reply = decode_reply(message)
             checks.check_identity(reply, asked.request, asked.site)
             opened = Opened(asked, reply, size, self._spend(asked, reply))
         except ProtocolError as error:
-            self._refuse(Opened(asked, reply, size, []), error)
+            other_wire = reply.schema != SCHEMA
+            self._refuse(Opened(asked, reply, size, [], blameless=other_wire), error)
             return None
         if reply.outcome == "done":
             return opened
@@ -198,9 +204,9 @@ class Intake:
         lines = opened.reply.events if opened.spent else ()
         self._store.record_reply(answer, opened.spent, ledger_lines=lines)
         detail = {"phase": asked.request.phase, "problem": str(error)[:_LONGEST_DETAIL]}
-        self._store.record_event(
-            "reply-refused", asked.request.round, site=asked.site, detail=detail
-        )
+        said = detail | ({quarantine.BLAMELESS: True} if opened.blameless else {})
+        number, site = asked.request.round, asked.site
+        self._store.record_event(quarantine.REFUSED, number, site=site, detail=said)
         self._note(opened, f"not accepted: {detail['problem']}")
 
     def _note(self, opened: Opened, decision: str) -> None:
@@ -223,12 +229,6 @@ class Intake:
         waiting = sorted(asked.site for asked in self._by_message.values())
         phases = {asked.request.phase for asked in self._by_message.values()}
         self._setup.progress.waiting_for(min(phases, default=""), waiting)
-
-
-def _check_sender(message: Message, asked: Asked) -> None:
-    """Refuse content from another node than the one that was asked."""
-    if message.metadata.src_node_id != asked.node:
-        raise ProtocolError("the reply comes from another node than the one that was asked")
 
 
 def _unread(request: Request) -> Reply:

@@ -78,6 +78,7 @@ class RunSetup:
     versions: Mapping[str, str] = field(default_factory=dict)
     audit: Path | None = None  # the coordinator's record; absent: one in the run folder
     identify: Identify | None = None  # absent: names of nodes, in a simulation also by asking
+    look: Identify | None = None  # who is there now, without waiting; absent: nobody comes or goes
     progress: Progress = field(default_factory=Silent)
     clock: Clock = field(default_factory=SystemClock)
     on_release: OnRelease = no_figures

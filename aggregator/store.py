@@ -113,6 +113,19 @@ class Store:
         """Write the sites, one row each."""
         self.record(sites)
 
+    def record_site(
+        self,
+        row: Site,
+        kind: str,
+        round_number: int = 0,
+        *,
+        detail: Any = None,
+        also: Iterable[Table] = (),
+    ) -> None:
+        """Write what a site's row becomes, with the line of the history that says why."""
+        line = self._event(kind, round_number, site=row.site, detail=detail)
+        self.record([row, line, *also])
+
     def start_round(self, round_number: int) -> None:
         """Open a round in the state ``asked``; a void round of that number is replaced."""
         row = Round(round=round_number, state="asked", started=stamp(self._clock))

@@ -8,6 +8,7 @@ does raises here. A round below the quorum is void and leaves the model as it wa
 A run that was cut goes on in the middle of its round: who has answered is not asked again,
 and a site that is asked again sends the answer that it kept.
 
+A site whose replies were bad too often is not asked until a person lifts it (``quarantine``).
 A site that refuses to train for want of budget is not asked to train again in this run: no
 later answer can differ. It is still asked for evaluations, which other patients pay for.
 """
@@ -22,30 +23,28 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
-from aggregator import checkpoints
+from aggregator import checkpoints, quarantine
 from aggregator.exchange import receive
 from aggregator.intake import Intake
+from aggregator.members import Members
 from aggregator.resume import Cut, Standing
+from aggregator.scoring import Scoring
 from aggregator.setup import RunSetup
 from aggregator.store import Store
-from aggregator.tables import Metric
 from fedrad.errors import RunError
 from fedrad.protocol.codec import encode_arrays, encode_request
-from fedrad.protocol.messages import Block, Phase, Request
+from fedrad.protocol.messages import Phase, Request
 from fedrad.task import is_evaluation_round
 
-SET_ASIDE = "update-set-aside"  # kind of the event in a run's history
 _TTL_MARGIN_S = 600.0
 
 
 class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed without types
-    """One run of one study over the sites in ``nodes``, from where it stands."""
+    """One run of one study over its ``members``, from where it stands."""
 
-    def __init__(
-        self, setup: RunSetup, store: Store, nodes: dict[int, str], standing: Standing
-    ) -> None:
-        self._setup, self._store, self._nodes = setup, store, dict(nodes)
-        self._intake = Intake(setup, store)
+    def __init__(self, setup: RunSetup, store: Store, members: Members, standing: Standing) -> None:
+        self._setup, self._store, self._members = setup, store, members
+        self._intake, self._scoring = Intake(setup, store), Scoring(setup, store)
         self._course = standing.course
         self._last = standing.last  # the last round that is over
         self._evaluated = standing.evaluated  # rounds committed at the last evaluation
@@ -72,6 +71,7 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         for number in itertools.count(self._last + 1):
             if self._course.committed == self._setup.task.federation.rounds:
                 break
+            self._members.look(grid, number)
             self._refuse_hopeless(grid, number)
             self._store.start_round(number)
             self._round(grid, number)
@@ -111,7 +111,7 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
     ) -> Iterable[Message]:
         """Return one request to evaluate per site."""
         del config, grid
-        return self._messages("evaluate", server_round, arrays, self._nodes)
+        return self._messages("evaluate", server_round, arrays, self._members.asked)
 
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
@@ -121,7 +121,7 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         for reply in replies:
             blocks |= self._intake.take_blocks(reply)
         self._intake.close()
-        self._record_figures(server_round, blocks)
+        self._scoring.record(server_round, blocks)
         return MetricRecord({"sites": len(blocks)})
 
     def summary(self) -> None:
@@ -143,6 +143,7 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         del arrays  # a model less in memory while answers come
         folded, _ = self.aggregate_train(number, replies)
         self._cut = None
+        self._members.enforce()
         progress.round_closed(number, "void" if folded is None else "committed")
         if folded is not None and is_evaluation_round(self._setup.task, self._course.committed):
             self._evaluate(grid, number)
@@ -154,48 +155,9 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         self.aggregate_evaluate(number, replies)
         self._cut = None
         self._store.record_round(number, "evaluated")
+        self._members.enforce()
         self._evaluated = self._course.committed
         self._setup.progress.evaluation_done(number)
-
-    def _record_figures(self, number: int, sums: dict[str, tuple[Block, ...]]) -> None:
-        """Record a release's figures; a site whose sums allow none is set aside by name."""
-        rows, problem = self._figures(number, sums)
-        if problem:
-            sums = {site: own for site, own in sums.items() if self._stands(number, site, own)}
-            rows, problem = self._figures(number, sums)
-        if problem:
-            self._store.record_event("figures-failed", number, detail={"problem": problem})
-        self._store.record_metric(rows)
-
-    def _stands(self, number: int, site: str, blocks: tuple[Block, ...]) -> bool:
-        _, problem = self._figures(number, {site: blocks})
-        if problem:
-            detail = {"problem": problem}
-            self._store.record_event("sums-set-aside", number, site=site, detail=detail)
-        return not problem
-
-    def _figures(
-        self, number: int, sums: dict[str, tuple[Block, ...]]
-    ) -> tuple[tuple[Metric, ...], str]:
-        """Return the figures of these sums, or what kind of error stood in their way."""
-        try:
-            return tuple(self._released_figures(number, sums)), ""
-        except Exception as error:  # noqa: BLE001  # sums from elsewhere must not end a training
-            return (), type(error).__name__
-
-    def _released_figures(
-        self, number: int, sums: dict[str, tuple[Block, ...]]
-    ) -> Iterator[Metric]:
-        """Yield the figures of those who train together, then each other site's own alone."""
-        trained = {site: own for site, own in sums.items() if self._trains(site)}
-        if trained or not sums:
-            yield from self._setup.on_release(number, trained)
-        for site in sorted(sums.keys() - trained.keys()):
-            alone = self._setup.on_release(number, {site: sums[site]})
-            yield from (row for row in alone if row.site == site)
-
-    def _trains(self, site: str) -> bool:
-        return self._setup.contract.sites[site].kind == "train"
 
     def _messages(
         self, phase: Phase, number: int, arrays: ArrayRecord, nodes: dict[int, str]
@@ -249,12 +211,13 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         times = self._setup.task.federation.rule.ceiling
         problem = f"the update is longer than {times:g} times the median of this round's updates"
         for site in sites:
-            self._store.record_event(SET_ASIDE, number, site=site, detail={"problem": problem})
+            self._store.record_event(
+                quarantine.SET_ASIDE, number, site=site, detail={"problem": problem}
+            )
 
     def _trainers(self) -> dict[int, str]:
-        spent = self._intake.out_of_budget
-        able = set(self._setup.contract.trainers) - spent
-        return {node: site for node, site in self._nodes.items() if site in able}
+        able = set(self._setup.contract.trainers) - self._intake.out_of_budget
+        return {node: site for node, site in self._members.asked.items() if site in able}
 
     def _refuse_hopeless(self, grid: Grid, number: int) -> None:
         """End the run if round ``number`` cannot be, evaluating what nobody measured yet."""
@@ -268,9 +231,10 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         plan, able = self._setup.task.federation, self._trainers()
         if len(able) < plan.quorum:
             spent = ", ".join(sorted(self._intake.out_of_budget)) or "none"
+            shut = ", ".join(sorted(self._members.quarantined))
             return (
                 f"{len(able)} sites can still train and the quorum is {plan.quorum}; "
-                f"out of budget: {spent}"
+                f"out of budget: {spent}" + (f"; in quarantine: {shut}" if shut else "")
             )
         if number > plan.rounds + plan.spare_rounds:
             return (

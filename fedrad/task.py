@@ -186,6 +186,7 @@ class Federation:
     quorum: int = SMALLEST_QUORUM
     deadline_s: float = 600.0
     weight_cap: float = 0.5  # largest share of one site in an aggregate
+    bad_replies: int = 3  # that cannot be used; then a site is left alone until a person lifts it
     average: float | None = None  # decay of the average of the rounds' models; absent: off
 
     def __post_init__(self) -> None:
@@ -201,6 +202,8 @@ class Federation:
             yield f"deadline_s must be greater than 0, got {self.deadline_s}"
         if not 0 < self.weight_cap <= 1:
             yield f"weight_cap must lie in (0, 1], got {self.weight_cap}"
+        if self.bad_replies < 1:
+            yield f"bad_replies must be 1 or more, got {self.bad_replies}"
         if self.average is not None and not 0 < self.average < 1:
             yield f"average must lie between 0 and 1, got {self.average}; leave it out for none"
 

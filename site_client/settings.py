@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedrad.errors import SettingsError
+from fedrad.hours import hours_problems
 from fedrad.settings import read_settings, refuse_problems
 from site_client.archive_settings import Archive, inside
 from site_client.coordinator_settings import Coordinator
 from site_client.export_settings import Deidentify
-from site_client.hours import hours_problems
 from site_client.limits import Reading
 from site_client.proxy_settings import Proxy
 
@@ -33,7 +33,7 @@ class Identity:
     """``[site]``: the site's name in the study."""
 
     name: str
-    hours: str = ""  # when it works, local time; empty: always (site_client.hours)
+    hours: str = ""  # when it works, local time; empty: always (fedrad.hours)
 
     def __post_init__(self) -> None:
         refuse_problems("site", self)

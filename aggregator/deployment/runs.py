@@ -20,7 +20,10 @@ from aggregator.deployment.greetings import differences, read_greetings
 from aggregator.deployment.launcher import LOG
 from aggregator.deployment.state import is_running, read_note
 from aggregator.deployment.superlink import FOLDER, control
+from aggregator.quarantine import QUARANTINED
 from aggregator.registry import read_sites
+from aggregator.run_folder import DATABASE
+from aggregator.store import Store
 from aggregator.studies import Study, read_study, run_folder, study_names
 from fedrad.errors import RunError, SettingsError, UnreachableError
 from fedrad.flower.control import FlowerRun
@@ -237,8 +240,16 @@ def _study_line(home: Path, name: str) -> dict[str, Any]:
 
     folder, study = run_folder(home, name), read_study(home, name)
     done = latest_round(folder) or 0 if folder.exists() else 0
-    rounds = study.task.federation.rounds
-    return {"study": name, "sites": sorted(study.contract.sites), "round": done, "rounds": rounds}
+    table = {"study": name, "sites": sorted(study.contract.sites), "round": done}
+    table |= {"rounds": study.task.federation.rounds}
+    return table | {"quarantined": sorted(_quarantined(folder))}
+
+
+def _quarantined(folder: Path) -> list[str]:
+    if not (folder / DATABASE).is_file():
+        return []
+    with Store(folder / DATABASE) as store:
+        return [str(row["site"]) for row in store.rows("sites", status=QUARANTINED)]
 
 
 def _find(connection: Any, run_id: int) -> FlowerRun | None:

@@ -27,10 +27,10 @@ from fedrad.flower.tasks import (
     Runtime,
     TaskSource,
 )
+from fedrad.hours import is_open, parse_hours
 from fedrad.protocol import versions
 from fedrad.protocol.messages import SCHEMA
 from site_client import audit
-from site_client.hours import is_open, parse_hours
 from site_client.node.worker import Worker
 from site_client.settings import SiteSettings, read_site
 

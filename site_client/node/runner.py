@@ -27,11 +27,11 @@ from flwr.clientapp import ClientApp
 
 from fedrad import flower
 from fedrad.flower.tasks import REFUSED, Runtime, answer
+from fedrad.hours import is_open, parse_hours
 from fedrad.logs import begin
 from site_client.app import client_app
 from site_client.approvals import refuse_unapproved_software
 from site_client.device import device_of
-from site_client.hours import is_open, parse_hours
 from site_client.node.worker import BEGUN, DONE, LOST, PAUSING, READY, WORKING
 from site_client.round import SiteRuntime
 from site_client.settings import read_site

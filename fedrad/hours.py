@@ -1,4 +1,4 @@
-"""When a site works: ``[site] hours``, in the local time of its machine.
+"""When somebody works: ``[site] hours`` in a machine's local time, a task's in UTC.
 
 ``"22:00-06:00"``, ``"mon-fri 18:00-07:00, sat-sun 00:00-24:00"``; empty: always. A span that
 ends before it begins goes past midnight and belongs to the day on which it began.
@@ -67,6 +67,17 @@ def opens_at(spans: tuple[Span, ...], moment: datetime) -> datetime:
     while not is_open(spans, later):
         later = later.replace(second=0, microsecond=0) + _STEP
     return later
+
+
+def until_worked_s(spans: tuple[Span, ...], moment: datetime, work_s: float) -> float:
+    """Return in how many seconds from ``moment`` on so many seconds of working time are over."""
+    now, left_s = moment, work_s
+    while spans and left_s > 0:
+        now = opens_at(spans, now)
+        minute_s = _STEP.total_seconds() - now.second - now.microsecond / 1e6
+        step_s = min(left_s, minute_s)
+        now, left_s = now + timedelta(seconds=step_s), left_s - step_s
+    return (now - moment).total_seconds() + left_s
 
 
 def _span(part: str) -> Span:

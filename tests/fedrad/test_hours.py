@@ -1,4 +1,4 @@
-"""A site works in its hours and not a minute outside."""
+"""A site works in its hours and not a minute outside; a deadline counts those alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedrad.errors import SettingsError
-from site_client.hours import is_open, opens_at, parse_hours
+from fedrad.hours import is_open, opens_at, parse_hours, until_worked_s
 
 MONDAY = datetime(2026, 11, 16)  # noqa: DTZ001  # local time
 MOMENTS = st.integers(0, 7 * 24 * 60 - 1).map(lambda n: MONDAY + timedelta(minutes=n))
@@ -61,3 +61,35 @@ def test_the_next_opening_is_open_and_nothing_before_it_is(moment: datetime, tex
     assert is_open(spans, opens)
     minutes = int((opens - moment).total_seconds() // 60)
     assert not any(is_open(spans, moment + timedelta(minutes=n)) for n in range(minutes))
+
+
+@pytest.mark.parametrize(
+    ("text", "day", "clock", "work_s", "expected_s"),
+    [
+        ("", 0, "03:00", 600.0, 600.0),
+        ("22:00-06:00", 0, "23:00", 600.0, 600.0),
+        ("22:00-06:00", 0, "05:55", 600.0, 16 * 3600 + 600.0),  # 5 minutes now, 5 at night
+        ("22:00-06:00", 0, "12:00", 600.0, 10 * 3600 + 600.0),
+        ("mon-fri 20:00-06:00", 5, "05:59", 120.0, 2 * 86400 + 14 * 3600 + 120.0),  # Saturday
+    ],
+)
+def test_a_deadline_counts_working_time_only(
+    text: str, day: int, clock: str, work_s: float, expected_s: float
+) -> None:
+    assert until_worked_s(parse_hours(text), at(day, clock), work_s) == pytest.approx(expected_s)
+
+
+@given(MOMENTS, st.floats(1, 1e4))
+def test_the_working_time_in_a_deadline_is_what_was_asked_for(
+    moment: datetime, work_s: float
+) -> None:
+    spans = parse_hours("mon-fri 18:00-07:00, sun 10:00-11:00")
+    wait_s = until_worked_s(spans, moment, work_s)
+    end = moment + timedelta(seconds=wait_s)
+    minutes = int(wait_s // 60) + 2
+    open_s = sum(
+        max(0.0, (min(end, start + timedelta(minutes=1)) - max(moment, start)).total_seconds())
+        for start in (moment + timedelta(minutes=n) for n in range(minutes))
+        if is_open(spans, start)
+    )
+    assert open_s == pytest.approx(work_s, abs=1e-3)

@@ -1,0 +1,47 @@
+"""The coordinator's commands by which a person decides about a run: lift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedrad.clock import SystemClock
+from fedrad.commands import AsJson, emit
+
+app = typer.Typer(rich_markup_mode=None)
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="FEDRAD_HOME", help="The coordinator's folder.", exists=True, file_okay=False
+    ),
+]
+Run = Annotated[
+    Path | None,
+    typer.Option(help="Or the folder of a simulated run.", exists=True, file_okay=False),
+]
+Study = Annotated[str, typer.Option(help="The study; absent: the only one.")]
+By = Annotated[str, typer.Option(help="The name of the person who decides.")]
+Reason = Annotated[str, typer.Option(help="Why; it stays in the record.")]
+
+
+@app.command()
+def lift(  # noqa: PLR0913, PLR0917  # one parameter an option
+    site: Annotated[str, typer.Argument(help="The hospital that is in quarantine.")],
+    by: By,
+    reason: Reason,
+    home: Home = None,
+    study: Study = "",
+    run: Run = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a hospital take part again whose replies were bad; it is asked from the next round."""
+    from aggregator import decisions
+
+    decider = decisions.Decider(by=by, reason=reason)
+    place = decisions.place_of(home if run is None else None, study, run)
+    last = decisions.lift(place, site, decider, SystemClock())
+    table = {"site": site, "asked_after": last, "by": by, "reason": reason}
+    emit(as_json, table, f"{site} is asked again from the round after {last} on")

@@ -1,0 +1,65 @@
+"""The figures of an evaluation: computed from the sites' sums, recorded, never in the way.
+
+Sums come from elsewhere and may break any formula: a site whose own sums do is set aside by
+name, and a figure that cannot be computed is an event, never the end of a training. How
+figures are computed is given (``setup.on_release``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from aggregator import quarantine
+from aggregator.setup import RunSetup
+from aggregator.store import Store
+from aggregator.tables import Metric
+from fedrad.protocol.messages import Block
+
+Sums = Mapping[str, tuple[Block, ...]]  # site -> what it sent
+
+
+class Scoring:
+    """The figures of one run."""
+
+    def __init__(self, setup: RunSetup, store: Store) -> None:
+        self._setup, self._store = setup, store
+
+    def record(self, number: int, sums: Sums) -> None:
+        """Record a release's figures; a site whose sums allow none is set aside by name."""
+        rows, problem = self._figures(number, sums)
+        if problem:
+            rows, problem = self._figures(number, self._usable(number, sums))
+        if problem:
+            self._store.record_event("figures-failed", number, detail={"problem": problem})
+        self._store.record_metric(rows)
+
+    def _usable(self, number: int, sums: Sums) -> Sums:
+        """Return the sums that allow figures; where none do, no site is to blame."""
+        problems = {site: self._figures(number, {site: own})[1] for site, own in sums.items()}
+        nobody = all(problems.values())
+        for site, problem in problems.items():
+            if problem:
+                detail = {"problem": problem} | ({quarantine.BLAMELESS: True} if nobody else {})
+                self._store.record_event(
+                    quarantine.SUMS_SET_ASIDE, number, site=site, detail=detail
+                )
+        return {site: own for site, own in sums.items() if not problems[site]}
+
+    def _figures(self, number: int, sums: Sums) -> tuple[tuple[Metric, ...], str]:
+        """Return the figures of these sums, or what kind of error stood in their way."""
+        try:
+            return tuple(self._released(number, sums)), ""
+        except Exception as error:  # noqa: BLE001  # sums from elsewhere must not end a training
+            return (), type(error).__name__
+
+    def _released(self, number: int, sums: Sums) -> Iterator[Metric]:
+        """Yield the figures of those who train together, then each other site's own alone."""
+        trained = {site: own for site, own in sums.items() if self._trains(site)}
+        if trained or not sums:
+            yield from self._setup.on_release(number, trained)
+        for site in sorted(sums.keys() - trained.keys()):
+            alone = self._setup.on_release(number, {site: sums[site]})
+            yield from (row for row in alone if row.site == site)
+
+    def _trains(self, site: str) -> bool:
+        return self._setup.contract.sites[site].kind == "train"
