@@ -37,14 +37,15 @@ def main() -> None:
 
 
 def covariance() -> NDArray[np.float64]:
-    """Return the mean over scanners of the covariance of a patient's moments."""
+    """Return the mean over scanners of the covariance of a patient's standardised descriptors."""
     each = PHANTOMS // SCANNERS
     found = []
     for number in range(SCANNERS):
         machine = scanner(-1 - number)
         first = PHANTOMS + number * each
         rows = [described(index, machine) for index in range(first, first + each)]
-        found.append(np.cov(np.array([moments.patient_moments([row]) for row in rows]).T))
+        z = np.array([moments.patient_moments([row])[: len(NAMES)] for row in rows])
+        found.append(np.cov(z.T))
     return np.asarray(np.mean(found, axis=0))
 
 
@@ -71,7 +72,8 @@ def _write(path: Path, values: dict[str, list[float]] | dict[str, list[list[floa
         "name": moments.CONSTANTS,
         "version": 1,
         "source": f"Descriptors of {PHANTOMS} phantom radiographs of {SIZE} x {SIZE} pixels in "
-        "[0, 1], a scanner each, and the covariance of moments within scanners; "
+        f"[0, 1], a scanner each, and the mean covariance within {SCANNERS} "
+        "scanners of what stands for them in ``fedrad.shift.moments``; "
         "benchmarks/make_descriptor_constants.py.",
         "licence": "CC0-1.0",
         "values": values,

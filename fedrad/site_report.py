@@ -30,11 +30,11 @@ FEASIBILITY: Mapping[str, float] = MappingProxyType({"patients": 0.6, "vendors":
 WINDOW: Mapping[str, float] = MappingProxyType(
     {
         "n": 0.03,
-        "positives": 0.20,
-        "operating": 0.12,
+        "positives": 0.17,
+        "operating": 0.13,
         "table": 0.24,
-        "moments": 0.22,
-        "tags": 0.11,
+        "moments": 0.26,
+        "tags": 0.09,
         "population": 0.08,
     }
 )

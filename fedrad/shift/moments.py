@@ -20,7 +20,8 @@ from fedrad.shift.descriptors import NAMES
 Floats = npt.NDArray[np.float64]
 
 CONSTANTS = "descriptors-1"
-CLIP = 4.0  # of the joint L2 norm of a patient's moments: the sensitivity of their sum
+CLIP = 2.0  # of the joint L2 norm of a patient's moments: the sensitivity of their sum
+WIDTH = 2.0  # public deviations that z = 1 stands for: hospitals differ more than phantoms
 FARTHEST = 3.0  # of a standardised descriptor, either side
 LENGTH = 2 * len(NAMES)
 
@@ -28,7 +29,7 @@ LENGTH = 2 * len(NAMES)
 def patient_moments(images: Sequence[npt.ArrayLike]) -> Floats:
     """Return one patient's moments from the descriptors of each of their images.
 
-    With z the mean over images of (descriptor - mean) / deviation, cut to ``FARTHEST`` either
+    With z the mean over images of (descriptor - mean) / (2 deviations), cut to ``FARTHEST`` either
     side, the moments are z and z² / √2, together scaled down to the norm ``CLIP`` where they
     are longer. A descriptor that is not finite counts as z = 0: what is odd about one patient
     must show in the noised sum alone.
@@ -45,9 +46,9 @@ def patient_moments(images: Sequence[npt.ArrayLike]) -> Floats:
     rows = np.asarray(images, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != len(NAMES) or not len(rows):
         raise DataError(f"a patient has {len(NAMES)} descriptors an image, got {rows.shape}")
-    mean, deviation = scales()
+    mean, unit = scales()
     with np.errstate(over="ignore"):
-        each = (rows - mean) / deviation
+        each = (rows - mean) / unit
     each = np.where(np.isfinite(each), np.clip(each, -FARTHEST, FARTHEST), 0.0)
     z = each.mean(axis=0)
     both = np.concatenate([z, np.square(z) / math.sqrt(2)])
@@ -56,15 +57,15 @@ def patient_moments(images: Sequence[npt.ArrayLike]) -> Floats:
 
 @lru_cache(maxsize=1)
 def scales() -> tuple[Floats, Floats]:
-    """Return the public mean and deviation of each descriptor."""
+    """Return the public centre of each descriptor and what counts as one unit from there."""
     values = read_constants(CONSTANTS)["values"]
-    return np.array(values["mean"]), np.array(values["deviation"])
+    return np.array(values["mean"]), WIDTH * np.array(values["deviation"])
 
 
 @lru_cache(maxsize=1)
 def covariance() -> Floats:
-    """Return the public covariance (18, 18) of moments among patients of one scanner.
+    """Return the public covariance (9, 9) of z among patients of one scanner.
 
-    A site's own differs: ``reference`` scales it by what the site's windows show.
+    A site's own differs: ``reference`` takes only the correlations where it can.
     """
     return np.array(read_constants(CONSTANTS)["values"]["covariance"])

@@ -12,7 +12,7 @@ from fedrad.errors import SettingsError
 
 PINNED = {
     "ct-lung-1": "bdf55e37be1c7b26c7cc795d5e81f20149fe9abf081021e46989f9ef1404c3da",
-    "descriptors-1": "d903aaf05edd027734d8a5e9fbbd3863d5dd6451ed9d3e4f93f5954bd2ff53bf",
+    "descriptors-1": "acd2c2977c20a78221157b706f27f15b565e1a0565ac14ddb09f466596aacedc",
     "dx-unit-1": "a828a54dbac79697923aa297f51eea5cd641a7f4832577a357f835c003a59858",
     "feasibility-1": "6cafd222c85ab61b10cfdaf546a3d3857cdcc443787fae8a7b98226e1943b265",
     "filter-bank-1": "b25c96d939e50238cdcc2155eeb6a5acc01857bfe89570496d7d6c747e2acae3",

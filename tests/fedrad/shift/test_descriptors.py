@@ -66,8 +66,8 @@ def test_whatever_a_patient_has_their_moments_are_within_the_clip(
 
 
 def test_the_mean_over_images_comes_before_the_clip() -> None:
-    mean, deviation = scales()
-    ends = [mean + deviation, mean - deviation]
+    centre, unit = scales()
+    ends = [centre + unit, centre - unit]
     assert patient_moments(ends) == pytest.approx(np.zeros(LENGTH), abs=1e-12)
 
 

@@ -1,0 +1,152 @@
+"""Is a window like the reference: one p value for each channel, noise and reference included.
+
+Each part's difference to the reference is weighed by everything that moves it: patients,
+privacy noise of the window, patients and noise of the reference. A channel has the smallest p
+value of its parts times their number. Nothing is claimed here; ``alarms`` does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import chi2, norm
+
+from fedrad.shift.blocks import Layout
+from fedrad.shift.estimates import CHANNELS, View, views
+from fedrad.shift.reference import Reference, Spread, sampling
+from fedrad.shift.windows import Released
+
+Floats = npt.NDArray[np.float64]
+
+WEIGHTS: Mapping[str, float] = {
+    "image": 0.3,
+    "acquisition": 0.05,
+    "label": 0.35,
+    "concept": 0.2,
+    "population": 0.1,
+}
+"""How one window's false alarms are shared out: most to what is hardest to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One channel of one window against the reference.
+
+    ``statistic`` is that of the part that stands out most; ``p`` of the whole channel; ``z``
+    the normal quantile of 1 - p, so a reading of 0 is a p value of one half.
+    """
+
+    channel: str
+    part: str
+    statistic: float
+    p: float
+
+    @property
+    def z(self) -> float:
+        """The reading on the scale that is added up over windows."""
+        return float(norm.isf(min(max(self.p, 1e-15), 1 - 1e-15)))
+
+
+def readings(released: Released, reference: Reference, layout: Layout) -> dict[str, Reading]:
+    """Return the reading of every channel that both the window and the reference can carry."""
+    found: dict[str, list[tuple[str, float, float]]] = {}
+    for view in views(released, layout):
+        key = (view.channel, view.part)
+        if key in reference.parts:
+            before, spread = reference.parts[key]
+            part = (view.part, *distance(view, before, spread))
+            found.setdefault(view.channel, []).append(part)
+    return {name: _channel(name, found[name]) for name in CHANNELS if name in found}
+
+
+def distance(view: View, before: View, spread: Spread) -> tuple[float, float]:
+    """Return the whitened squared distance of two views, and its p value.
+
+    With r the difference of the values and V its covariance at the likeliest factor, T² is
+    r V⁻¹ r. At another factor its terms have other variances: such a sum of squares is matched
+    by a scaled chi-squared variable of equal mean and variance [1], and p is the mean over the
+    factor's posterior.
+
+    References:
+        [1] Satterthwaite, An Approximate Distribution of Estimates of Variance Components,
+            Biometrics Bulletin 2, 1946.
+    """
+    patients = sampling(spread, view.counts) + sampling(spread, before.counts)
+    noise = view.noise + before.noise
+    rest = view.values - before.values
+    variance = spread.factor * patients + noise
+    statistic = float(rest @ np.linalg.solve(variance, rest))
+    if len(spread.factors) == 1:
+        return statistic, float(chi2.sf(statistic, len(rest)))
+    root = np.linalg.inv(np.linalg.cholesky(variance))
+    parts = np.linalg.eigvalsh(root @ patients @ root.T)
+    each = 1 + np.outer(spread.factors - spread.factor, parts)
+    mean, square = each.sum(axis=1), np.square(each).sum(axis=1)
+    p = chi2.sf(statistic * mean / square, mean**2 / square)
+    return statistic, float(spread.weights @ p)
+
+
+def combined(found: Mapping[str, Reading]) -> float:
+    """Return one p value for a window: the smallest p over its weight (weighted Bonferroni).
+
+    Weights of channels that are missing go to the others in proportion.
+    """
+    if not found:
+        return 1.0
+    whole = sum(WEIGHTS[name] for name in found)
+    return min(1.0, *(reading.p * whole / WEIGHTS[name] for name, reading in found.items()))
+
+
+def between_sites(
+    references: Mapping[str, Reference], channel: str
+) -> dict[str, tuple[float, float]]:
+    """Return each site's distance to the others' mean, with its p value, in one channel.
+
+    The others count alike, as sites, whatever their numbers. This shows standing differences:
+    hospitals do differ, and that is no alarm.
+    """
+    found = {}
+    for site, own in references.items():
+        others = [reference for name, reference in references.items() if name != site]
+        parts = [
+            distance(view, _mean([other.parts[key][0] for other in others]), spread)
+            for key, (view, spread) in own.parts.items()
+            if key[0] == channel and others and all(key in other.parts for other in others)
+        ]
+        if parts:
+            statistic, p = min(parts, key=lambda part: part[1])
+            found[site] = (statistic, min(1.0, p * len(parts)))
+    return found
+
+
+def benjamini_hochberg(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Return p values adjusted so that those under a level have that false discovery rate.
+
+    References:
+        Benjamini and Hochberg, Controlling the False Discovery Rate, JRSS-B 57, 1995.
+    """
+    ordered = sorted(p_values.items(), key=lambda item: -item[1])
+    adjusted, least = {}, 1.0
+    for place, (name, p) in enumerate(ordered):
+        least = min(least, p * len(ordered) / (len(ordered) - place))
+        adjusted[name] = least
+    return {name: adjusted[name] for name in p_values}
+
+
+def _channel(name: str, parts: Sequence[tuple[str, float, float]]) -> Reading:
+    part, statistic, p = min(parts, key=lambda found: found[2])
+    return Reading(name, part, statistic, min(1.0, p * len(parts)))
+
+
+def _mean(others: Sequence[View]) -> View:
+    size = len(others)
+    return View(
+        others[0].channel,
+        others[0].part,
+        np.asarray(np.mean([other.values for other in others], axis=0)),
+        np.asarray(np.sum([other.noise for other in others], axis=0) / size**2),
+        np.asarray(size**2 / np.sum([1 / np.maximum(o.counts, 1.0) for o in others], axis=0)),
+    )

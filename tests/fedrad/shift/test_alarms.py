@@ -1,0 +1,96 @@
+"""What a change means depends on the images; one bad window means nothing yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from fedrad.shift.alarms import judge
+from fedrad.shift.cusum import _highest, _threshold, path
+from fedrad.shift.estimates import CHANNELS
+from fedrad.shift.statistics import Reading
+
+THRESHOLDS = {"image": 4.0, "acquisition": 3.0, "label": 3.0, "concept": 3.0, "population": 3.0}
+z_values = st.lists(st.floats(-4, 8), max_size=30)
+
+
+def windows(quiet: int, loud: int, **z: float) -> list[dict[str, Reading]]:
+    """Some windows at z = -0.5, then some at the given readings."""
+    after = {name: z.get(name, -0.5) for name in CHANNELS}
+    rows = [dict.fromkeys(CHANNELS, -0.5)] * quiet + [after] * loud
+    return [
+        {name: Reading(name, name, 0.0, float(norm.sf(value))) for name, value in row.items()}
+        for row in rows
+    ]
+
+
+def kinds(rows: Sequence[dict[str, Reading]]) -> set[str]:
+    return {alarm.kind for alarm in judge(rows, THRESHOLDS).alarms}
+
+
+@pytest.mark.parametrize("channel", ["image", "label", "concept", "population"])
+def test_a_lasting_change_is_found_in_its_second_window_and_dated(channel: str) -> None:
+    (alarm,) = judge(windows(8, 4, **{channel: 5.0}), THRESHOLDS).alarms
+    assert (alarm.kind, alarm.window, alarm.since) == (channel, 9, 8)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_one_bad_window_is_a_note_and_no_alarm(channel: str) -> None:
+    rows = windows(5, 1, **{channel: 8.0}) + windows(20, 0)
+    found = judge(rows, THRESHOLDS)
+    assert not found.alarms
+    assert [(note.channel, note.window) for note in found.notes] == [(channel, 5)]
+
+
+def test_tags_alone_are_a_note_and_with_images_a_new_scanner() -> None:
+    alone = judge(windows(5, 5, acquisition=6.0), THRESHOLDS)
+    assert not alone.alarms
+    assert "tags changed and images did not" in {note.text for note in alone.notes}
+    assert kinds(windows(5, 5, acquisition=6.0, image=6.0)) == {"acquisition"}
+
+
+def test_labels_are_not_judged_while_images_change() -> None:
+    found = judge(windows(5, 8, image=6.0, label=6.0, concept=6.0), THRESHOLDS)
+    assert {alarm.kind for alarm in found.alarms} == {"image"}
+    assert {note.channel for note in found.notes if "not judged" in note.text} == {
+        "label", "concept",
+    }  # fmt: skip
+
+
+def test_a_channel_that_cannot_be_read_neither_rises_nor_forgets() -> None:
+    rows = windows(3, 1, label=5.0)
+    gap: list[dict[str, Reading]] = [{}]
+    (alarm,) = judge([*rows, *gap, *windows(0, 1, label=5.0)], THRESHOLDS).alarms
+    assert (alarm.window, alarm.since) == (5, 3)
+    assert judge([], THRESHOLDS).alarms == ()
+
+
+@given(z_values, st.floats(1.0, 10.0))
+def test_a_sum_is_never_negative_and_dates_its_own_rise(z: list[float], threshold: float) -> None:
+    one = path(z, threshold)
+    assert (one.values >= 0).all()
+    for number, since in enumerate(one.since):
+        assert (since is None) == (one.values[number] == 0)
+        assert since is None or (one.values[since:number] > 0).all()
+    if z:
+        assert one.values.max() == pytest.approx(_highest(np.array([z]), threshold)[0])
+
+
+def test_thresholds_hold_their_share_of_false_alarms_on_other_draws() -> None:
+    """Normal readings with a reference of six windows, drawn another way than the threshold."""
+    threshold = _threshold(((1, ()),), 6, 0.10)
+    rng = np.random.default_rng(3)
+    offset = rng.standard_normal((4000, 1)) / np.sqrt(6)
+    both = np.abs(offset + rng.standard_normal((4000, 50))) / np.sqrt(1 + 1 / 6)
+    passed = np.mean(_highest(norm.isf(2 * norm.sf(both)), threshold) > threshold)
+    assert 0.075 < passed < 0.125
+
+
+def test_a_rarer_alarm_needs_a_higher_sum() -> None:
+    lower, higher = (_threshold(((2, ()),), 6, share) for share in (0.10, 0.02))
+    assert higher > lower
