@@ -132,16 +132,17 @@ def text(schedule: Schedule) -> str:
 
 
 def _kill_hub(rng: np.random.Generator) -> Event:
-    return Kill(HUB, int(rng.integers(1, 190)), power=bool(rng.integers(2)))
+    return Kill(HUB, int(rng.integers(1, 131)), power=bool(rng.integers(2)))
 
 
 def _kill_site(rng: np.random.Generator) -> Event:
-    return Kill(_site(rng), int(rng.integers(1, 90)), power=bool(rng.integers(2)))
+    return Kill(_site(rng), int(rng.integers(1, 63)), power=bool(rng.integers(2)))
 
 
 def _full(rng: np.random.Generator) -> Event:
     who = HUB if rng.integers(2) else _site(rng)
-    return Full(who, int(rng.integers(1, 150)), int(rng.integers(1, 12)))
+    most = 131 if who == HUB else 63
+    return Full(who, int(rng.integers(1, most)), int(rng.integers(1, 12)))
 
 
 def _asked(rng: np.random.Generator) -> Event:

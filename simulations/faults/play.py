@@ -67,6 +67,16 @@ def play(schedule: Schedule, studies: Studies, folder: Path) -> History:
     return history
 
 
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Let programs say nothing for a while."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 class _Stage(Silent):
     """One schedule being played; the coordinator tells it how far a round is."""
 
@@ -85,7 +95,7 @@ class _Stage(Silent):
         """Start the coordinator until its run is over."""
         history = self._history
         setup = history.plan.setup(history.run, clock=self._clock, progress=self)
-        with _stand_ins(self._site_of()), shortcuts.taken(), self._disk.watched(), _quiet():
+        with _stand_ins(self._site_of()), shortcuts.taken(), self._disk.watched(), quiet_logs():
             while len(history.lives) < MOST_LIVES:
                 history.lives.append(self._live(setup))
                 if history.lives[-1] in ("done", "hung") or self._is_over():
@@ -172,12 +182,3 @@ def _stand_ins(site_of: SiteOf) -> Iterator[None]:
         (place, "measure_split", study.measure_stand_in),
     ):
         yield
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
