@@ -46,9 +46,11 @@ def play_quietly(left: Left, folder: Path) -> dict[int, str]:
     sets = {int(row["round"]): left.accepted(row["round"]) for row in left.tables["rounds"]}
     grid = _Obedient(history, sets)
     setup = history.plan.setup(folder / "run", clock=clock)
-    with quiet_logs():
-        with suppress(RunError):  # as the schedule's own run did: its spare rounds are used up
-            server_app(setup)(grid, server_context(grid.run.run_id))
+    with (
+        quiet_logs(),
+        suppress(RunError),
+    ):  # its spare rounds may be used up, as the schedule's were
+        server_app(setup)(grid, server_context(grid.run.run_id))
     again = History(
         schedule=history.schedule, plan=history.plan, folder=folder, truth=history.truth
     )
