@@ -48,6 +48,8 @@ from simulations.faults.shrink import shrink
 from simulations.faults.study import Studies, prepare
 from site_client.journal import FILE, Journal
 
+PLAYED, BROKEN = "schedules", "that broke a promise"
+QUIET = "compared with a quiet run"
 LONGEST_S = 0.06  # a process is killed after up to so long
 TENSORS = {"a": np.arange(250_000, dtype=np.float32), "b": np.ones((300, 300))}
 
@@ -66,8 +68,8 @@ def main() -> None:
         studies = prepare(folder / "homes")
         seeds = range(chosen.first, chosen.first + chosen.schedules)
         broken = print_schedules(seeds, studies, folder, every=chosen.quiet_every)
-        missed = print_defects(chosen.defects, studies, folder)
-    torn = print_kills(chosen.kills)
+        missed = print_defects(chosen.defects, studies, folder) if chosen.defects else 0
+    torn = print_kills(chosen.kills) if chosen.kills else 0
     raise SystemExit(1 if broken or missed or torn else 0)
 
 
@@ -83,31 +85,42 @@ def in_memory() -> Iterator[Path]:
 
 
 def print_schedules(seeds: range, studies: Studies, folder: Path, *, every: int) -> int:
-    """Play the schedules and print what happened in them; return how many broke a promise."""
+    """Play the schedules and print what happened in them; return how many broke a promise.
+
+    Ctrl-C ends the table early: it then says how many schedules it is of.
+    """
     seen: Counter[str] = Counter()
-    bad, compared, began, cpu = 0, 0, time.monotonic(), time.process_time()
-    for count, seed in enumerate(seeds, 1):
-        with played(draw(seed), studies, folder) as history:
-            problems = check(history)
-            if count % every == 0 and comparable(left := read(history)):
-                compared += 1
-                if play_quietly(left, history.folder / "quiet") != models(left):
-                    problems = (*problems, "I6: a quiet run of the same sets has other models")
-            seen.update(told(history))
-        if problems:
-            bad += 1
-            print_failure(draw(seed), studies, folder, problems=problems)
-        if count % 250 == 0 or count == len(seeds):
-            print(f"# {count} schedules, {bad} broke a promise", file=sys.stderr, flush=True)
+    began, cpu = time.monotonic(), time.process_time()
+    try:
+        for count, seed in enumerate(seeds, 1):
+            seen.update(lines_of(draw(seed), studies, folder, quietly=count % every == 0))
+            if count % 250 == 0:
+                print(f"# {count}: {seen[BROKEN]} broke a promise", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print("# ended early", file=sys.stderr)
     wall, cpu = time.monotonic() - began, time.process_time() - cpu
-    print(f"\n## Schedules\n\n| what | count |\n|---|---|\n| schedules | {len(seeds)} |")
-    print(f"| that broke a promise | {bad} |\n| compared with a quiet run | {compared} |")
-    for what, times in sorted(seen.items()):
-        print(f"| {what} | {times} |")
-    print(
-        f"\n{len(seeds) / wall:.1f} schedules a second of wall time, {len(seeds) / cpu:.1f} of CPU"
-    )
-    return bad
+    print("\n## Schedules\n\n| what | count |\n|---|---|")
+    for what in (PLAYED, BROKEN, QUIET, *sorted(seen.keys() - {PLAYED, BROKEN, QUIET})):
+        print(f"| {what} | {seen[what]} |")
+    print(f"\n{seen[PLAYED] / wall:.1f} schedules a second, {seen[PLAYED] / cpu:.1f} of CPU time")
+    return seen[BROKEN]
+
+
+def lines_of(
+    schedule: Schedule, studies: Studies, folder: Path, *, quietly: bool
+) -> tuple[str, ...]:
+    """Play one schedule and return a line for everything that is counted of it."""
+    with played(schedule, studies, folder) as history:
+        problems = check(history)
+        lines = [PLAYED, *told(history)]
+        if quietly and comparable(left := read(history)):
+            lines.append(QUIET)
+            if play_quietly(left, history.folder / "quiet") != models(left):
+                problems = (*problems, "I6: a quiet run of the same sets has other models")
+    if problems:
+        lines.append(BROKEN)
+        print_failure(schedule, studies, folder, problems=problems)
+    return tuple(lines)
 
 
 @contextmanager
