@@ -60,17 +60,20 @@ def study_for(home: Path, name: str, task: Path | None) -> Study:
 def server_up(home: Path) -> Iterator[bool]:
     """Have a server: the one that runs, or one of our own until the end; which, is told.
 
+    One that was just started is waited for.
+
     Raises:
-        UnreachableError: Ours did not open in time.
+        UnreachableError: It did not open in time.
     """
     if is_running(home):
+        _wait_until_open(home, home / FOLDER, lambda: is_running(home))
         yield False
         return
     command = (sys.executable, "-c", _START, "start", "--home", str(home))
     log = home / FOLDER / "server.log"
     child = Child(Plan(name="server", command=command, log=log, grace_s=30.0))
     try:
-        _wait_until_open(home, child, log)
+        _wait_until_open(home, log, lambda: child.alive)
         yield True
     finally:
         child.end()
@@ -259,10 +262,10 @@ def _find(connection: Any, run_id: int) -> FlowerRun | None:
         return None  # it is being restarted
 
 
-def _wait_until_open(home: Path, child: Child, log: Path) -> None:
+def _wait_until_open(home: Path, log: Path, lives: Callable[[], bool]) -> None:
     end_s = time.monotonic() + _READY_S
-    while not (read_note(home).get("pid") == child.process.pid and is_running(home)):
-        if not child.alive:
+    while not (is_running(home) and read_note(home).get("state") == "open"):
+        if not lives():
             raise UnreachableError(f"the server ended at once; {log} says why")
         if time.monotonic() > end_s:
             raise UnreachableError(f"the server did not open in {_READY_S:.0f} s; see {log}")

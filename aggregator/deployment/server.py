@@ -46,6 +46,7 @@ def serve(home: Path, stop: Stop, *, ready: Callable[[], None] = lambda: None) -
     """
     flower.quiet()
     with only_server(home):
+        write_note(home, state="opening")
         server = _Server(home)
         try:
             while not stop.asked:
