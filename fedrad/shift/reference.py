@@ -145,20 +145,24 @@ def _scaled(patients: Floats, whole: View, each: Sequence[View]) -> Spread:
     Normal likelihood of the windows about their pooled mean, its logarithm reduced by the one
     window in k that the mean took, with a log-normal prior about 1.
     """
-    start = Spread(patients, FACTORS, np.ones(len(FACTORS)))
     rest = (len(each) - 1) / max(len(each), 1)
-    scores = [
-        -0.5 * (math.log(factor) / _PRIOR) ** 2
-        + rest * sum(_likelihood(start, view, whole, float(factor)) for view in each)
-        for factor in FACTORS
-    ]
-    weights = np.exp(np.array(scores) - max(scores))
+    scores = -0.5 * (np.log(FACTORS) / _PRIOR) ** 2
+    for view in each:
+        scores += rest * _likelihoods(patients, view, whole)
+    weights = np.exp(scores - scores.max())
     return Spread(patients, FACTORS, weights / weights.sum())
 
 
-def _likelihood(spread: Spread, view: View, whole: View, factor: float) -> float:
-    variance = sampling(spread, view.counts, factor) + view.noise
-    rest = view.values - whole.values
-    _, size = np.linalg.slogdet(variance)
-    share = 1 - float(view.counts[0] / max(whole.counts[0], 1.0))
-    return float(-0.5 * (size + rest @ np.linalg.solve(variance, rest) / max(share, 0.1)))
+def _likelihoods(patients: Floats, view: View, whole: View) -> Floats:
+    """Return the logarithm of a window's likelihood for each of ``FACTORS``.
+
+    In coordinates in which the covariance at factor 1 is the unit matrix and the patients' part
+    of it is diagonal with l, that at factor f is diagonal with 1 - l + f l.
+    """
+    part = sampling(Spread(patients, FACTORS, FACTORS), view.counts)
+    root = np.linalg.inv(np.linalg.cholesky(part + view.noise))
+    own, axes = np.linalg.eigh(root @ part @ root.T)
+    rest = axes.T @ root @ (view.values - whole.values)
+    share = max(1 - float(view.counts[0] / max(whole.counts[0], 1.0)), 0.1)
+    variance = 1 + np.outer(FACTORS - 1, own)
+    return np.asarray(-0.5 * (np.log(variance) + rest**2 / (variance * share)).sum(axis=1))
