@@ -44,7 +44,16 @@ WINDOW_IMAGES: Mapping[str, float] = MappingProxyType(
 WINDOW_LABELS: Mapping[str, float] = MappingProxyType(
     {"labelled": 0.06, "positives": 0.28, "operating": 0.22, "table": 0.44}
 )
-KINDS = (CLASSIFICATION, SEGMENTATION, FEASIBILITY, WINDOW, WINDOW_IMAGES, WINDOW_LABELS)
+COMPARISON: Mapping[str, float] = MappingProxyType({"disagreement": 0.9, "labels": 0.1})
+KINDS = (
+    CLASSIFICATION,
+    SEGMENTATION,
+    FEASIBILITY,
+    WINDOW,
+    WINDOW_IMAGES,
+    WINDOW_LABELS,
+    COMPARISON,
+)
 
 
 def shares_of(blocks: Sequence[Block]) -> Mapping[str, float]:
