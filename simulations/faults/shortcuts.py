@@ -17,11 +17,13 @@ from typing import Any
 
 import aggregator.correspondence
 import aggregator.intake
+import fedrad.privacy.ledger
 import fedrad.task
 import site_client.app
 import site_client.correspondence
 import site_client.round
 import site_client.study
+from fedrad.privacy.ledger import Line
 from fedrad.task import Task
 from simulations.faults.disk import replaced
 
@@ -39,11 +41,13 @@ def taken() -> Iterator[None]:
     round_: Any = site_client.round
     intake: Any = aggregator.intake
     app: Any = site_client.app
+    ledger: Any = fedrad.privacy.ledger
     with replaced(
         (at_site, "read_task", _once(at_site.read_task)),
         (at_site, "read_contract", _once(at_site.read_contract)),
         (round_, "read_site", _settings_once(round_.read_site)),
         (fedrad.task, "canonical", _canonical_once),
+        (ledger, "asdict", _flat),
         (importlib.metadata, "version", _version),
         (letters, "_note", _no_letter),
         (intake, "content_bytes", _no_size),
@@ -86,3 +90,8 @@ def _no_letter(*_: Any, **__: Any) -> None:
 def _no_size(_: Any) -> int:
     """Count nothing."""
     return 0
+
+
+def _flat(line: Line) -> dict[str, Any]:
+    """Return the fields of a ledger's line, which holds nothing that would have to be copied."""
+    return {name: getattr(line, name) for name in Line.__slots__}
