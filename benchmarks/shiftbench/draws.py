@@ -65,7 +65,7 @@ class Hospital:
         self, name: str, rng: np.random.Generator, *, bank: tuple[Path, int], shifted: int = SHIFTED
     ) -> None:
         folder, patients = bank
-        self._name, self._folder, self._rng = name, folder, rng
+        self._name, self._folder, self._rng, self._shifted = name, folder, rng, shifted
         self.rows = kept(name, "", patients, folder)
         self._free = {True: self._pool(shifted, patients), False: self._pool(0, shifted)}
         self._lent: list[int] = []
@@ -100,7 +100,7 @@ class Hospital:
     def _shown(self, shift: Shift, places: Places) -> Rows:
         rows = _subset(self.rows, places)
         if shift.condition:
-            other = _subset(kept(self._name, shift.condition, SHIFTED, self._folder), places)
+            other = _subset(kept(self._name, shift.condition, self._shifted, self._folder), places)
             moved = self._rng.uniform(size=len(places)) < shift.share
             rows = Rows(
                 **{
