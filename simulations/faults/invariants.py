@@ -53,7 +53,8 @@ def charged_enough(left: Left) -> Iterator[str]:
                 yield f"I1: {home} took {used} steps and charged {paid} for {reply[:8]}"
         yield from _bad_chain(left, home)
     for row in left.tables["replies"]:
-        if row["outcome"] == "done" and row["reply_id"] not in left.told(row["site"]):
+        reply = str(row["reply_id"]).partition("#")[0]
+        if row["outcome"] == "done" and reply not in left.told(row["site"]):
             yield f"I1: {row['site']} was accepted in round {row['round']} and told no cost"
 
 
@@ -132,7 +133,8 @@ def counted_once(left: Left) -> Iterator[str]:
         site, number, _ = left.history.truth.updates.get(row["update_digest"], ("nobody", 0, {}))
         if (site, number) != (row["site"], row["round"]):
             yield f"I3: {row['site']} counts in round {row['round']} with {site}'s of {number}"
-    used = Counter(row["update_digest"] for row in rows if row["update_digest"])
+    done = [row for row in rows if row["outcome"] == "done"]
+    used = Counter(row["update_digest"] for row in done if row["update_digest"])
     yield from (f"I3: an update counts {times} times" for times in used.values() if times > 1)
     commits = Counter(event["round"] for event in left.kinds("committed"))
     for number, times in commits.items():
