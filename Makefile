@@ -10,7 +10,7 @@ export FLWR_TELEMETRY_ENABLED = 0
 .DELETE_ON_ERROR:
 
 demo: welcome $(VENV)/.demo
-	$(BIN)/fedrad-sim run four_hospitals --out runs/four_hospitals --fresh
+	$(BIN)/fedrad-sim run four_hospitals --out runs/four_hospitals --fresh --kill-in-round 7
 
 .PHONY: welcome
 welcome:

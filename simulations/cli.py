@@ -47,6 +47,9 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option
     epsilon: Annotated[float | None, typer.Option(help="Budget; 0: without privacy.")] = None,
     baselines: Annotated[bool, typer.Option(help="Train the other arms too.")] = True,
     fresh: Annotated[bool, typer.Option(help="Replace a run that is already in --out.")] = False,
+    kill_in_round: Annotated[
+        int | None, typer.Option(min=1, help="Kill it once in this round; it goes on.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, such as training.steps=2.")
     ] = None,
@@ -61,6 +64,8 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option
     )
     folder = out or Path("runs") / scenario
     plan = make_plan(scenario, folder, wishes, engine=engine.value, baselines=baselines)
+    if kill_in_round is not None:
+        raise typer.Exit(_killed(folder, kill_in_round))
 
     from simulations.runner import run_plan  # slow; a wrong option is told before
     from simulations.screen import Screen
@@ -117,3 +122,19 @@ def leaks(
     emit(as_json, table, "\n".join(lines))
     if any(count.found for count in counts):
         raise typer.Exit(1)
+
+
+def _killed(folder: Path, number: int) -> int:
+    """Run this very command in a process of its own that is killed once."""
+    import sys
+
+    from simulations.killed import run_and_kill
+
+    words = iter(sys.argv[1:])
+    kept = []
+    for word in words:
+        if word == "--kill-in-round":
+            next(words)
+        elif not word.startswith("--kill-in-round="):
+            kept.append(word)
+    return run_and_kill(kept, folder, number, say=lambda text: typer.echo(text, err=True))

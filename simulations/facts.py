@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from aggregator.facts import Fact, write_facts
+from aggregator.run_folder import DATABASE
+from aggregator.store import Store
 from fedrad.contract import Contract
 from fedrad.task import read_task
 from simulations import wire
@@ -28,6 +30,7 @@ def write(run: Path, contract: Contract, stock: Sequence[Stocked], *, banner: st
         *foretold(run, contract),
         *_identifiers(run),
         *_refusals(run, contract),
+        *_cuts(run),
         *_set_aside(run, stock),
         *_sat_out(run, stock),
     ]
@@ -71,6 +74,27 @@ def _refusals(run: Path, contract: Contract) -> Iterator[Fact]:
                 key=f"refusal {site}",
                 text=f"In round {first['round']} {first['sentence'].rstrip('.')}.",
                 command=f"grep declined {home_of(run, site) / audit.NAME}",
+            )
+
+
+def _cuts(run: Path) -> Iterator[Fact]:
+    """Yield a fact for each time that the coordinator came back into a round."""
+    if not (run / DATABASE).exists():
+        return
+    with Store(run / DATABASE) as store:
+        events = store.rows("events")
+    for place, event in enumerate(events):
+        number = max((earlier["round"] or 0 for earlier in events[:place]), default=0)
+        if event["kind"] == "run-resumed" and number:
+            kept = {
+                e["site"] for e in events[:place] if e["kind"] == "reply" and e["round"] == number
+            }
+            text = (
+                f"The coordinator died in round {number} and went on: what "
+                f"{len(kept)} hospitals had answered was kept."
+            )
+            yield Fact(
+                key=f"cut {event['seq']}", text=text, command=f"grep resumed {run}/audit.jsonl"
             )
 
 

@@ -20,6 +20,7 @@ from flwr.app import Context
 
 from aggregator import checkpoints
 from aggregator.app import server_app
+from aggregator.begin import CONTRACT
 from aggregator.comparison import read_comparison, write_comparison
 from aggregator.planning import plan_contract
 from aggregator.release import figures_of
@@ -28,22 +29,24 @@ from aggregator.run_folder import DATABASE
 from aggregator.setup import RunSetup
 from aggregator.store import Store
 from fedrad import durable
-from fedrad.contract import Contract
+from fedrad.contract import Contract, read_contract
 from fedrad.errors import FedradError, RunError
 from fedrad.parameters import frozen, whole
 from fedrad.starting_weights import pinned, starting_model
-from simulations import facts, premises
+from simulations import contest, facts, premises
 from simulations.arms import Study
 from simulations.baselines import count_trainings, train_arms, workers
 from simulations.comparison import compare, rows, with_spread
 from simulations.engines import run_local, run_ray
 from simulations.hospital import HospitalSpec, write_hospital
+from simulations.hostile import HostileApps
 from simulations.places import SITES, home_of, site_folder
 from simulations.plan import Plan
 from simulations.pool import warm_up
 from simulations.premises import Stocked
 from simulations.screen import Screen
 from simulations.wire import Wiretap
+from simulations.worker import ClientFactory
 from site_client.app import client_app
 from site_client.round import SiteRuntime
 
@@ -88,6 +91,8 @@ def run_plan(plan: Plan, screen: Screen, *, seeds: int = 1, fresh: bool = False)
         run_once(plan, screen)
         if seeds > 1:
             _repeat(plan, screen, seeds)
+        if plan.scenario.hostile:
+            hold_against(plan, screen)
     except FedradError:
         if (plan.run / DATABASE).exists():
             screen.say(f"  what was finished: {write_report(plan.run)}")
@@ -130,6 +135,16 @@ def _repeat(plan: Plan, screen: Screen, seeds: int) -> None:
         write_comparison(plan.run, replace(merged, command=command))
 
 
+def hold_against(plan: Plan, screen: Screen) -> None:
+    """Run a hostile study's two counterparts and score all three."""
+    for name, other in contest.others(plan).items():
+        screen.say(f"the same study, {contest.SAID[name]}")
+        open_folder(other)
+        run_once(other, screen)
+    with screen.stage("scoring the honest hospitals"):
+        contest.score(plan, read_contract(plan.run / CONTRACT))
+
+
 def open_folder(plan: Plan, *, fresh: bool = False) -> None:
     """Make the plan's folder ready: empty, or holding this very run.
 
@@ -163,7 +178,7 @@ def build_hospitals(plan: Plan, screen: Screen) -> None:
             public.write_public(plan.run / SITES, plan.data, plan.scenario.public, seed=plan.seed)
     else:
         with screen.stage(f"writing the DICOM archives of {len(sites)} hospitals"):
-            jobs = [(plan.run, spec, plan.seed) for spec in plan.scenario.hospitals]
+            jobs = [(plan.run, spec, plan.seed) for spec in plan.scenario.archives()]
             _in_parallel(_write_phantoms, jobs)
     for site in sites:
         premises.open_home(plan.run, site, plan.scenario, plan.task, seed=plan.seed)
@@ -209,9 +224,17 @@ def federate(plan: Plan, contract: Contract, screen: Screen) -> None:
         progress=screen,
         on_release=figures_of(plan.task, seed=plan.seed),
     )
-    factory = partial(client_app, SimulatedSites(plan.run.absolute(), names, plan.seed))
+    factory = _apps(plan, names)
     with screen.bar("federated rounds", plan.task.federation.rounds):
         ENGINES[plan.engine](server_app(setup), names, factory, observer=partial(_overheard, taps))
+
+
+def _apps(plan: Plan, names: tuple[str, ...]) -> ClientFactory:
+    honest = partial(client_app, SimulatedSites(plan.run.absolute(), names, plan.seed))
+    attacks = tuple(sorted(plan.scenario.hostile.items()))
+    if not attacks:
+        return honest
+    return HostileApps(honest=honest, names=names, attacks=attacks, seed=plan.seed)
 
 
 def compare_arms(plan: Plan, contract: Contract, screen: Screen) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from fedrad.errors import SettingsError
 from fedrad.settings import build, refuse_problems
 from fedrad.task import Task, parse_task
 from simulations import overrides
+from simulations.attacks import ATTACKS, FLIPPED
 from simulations.hospital import HospitalSpec
 from simulations.public import PublicSpec
 from site_client.settings import Shares
@@ -73,6 +74,7 @@ class Scenario:
     limits: dict[str, Limits] = field(default_factory=dict)  # site name -> its own
     hospitals: tuple[HospitalSpec, ...] = ()  # phantoms
     public: PublicSpec | None = None  # or real images, given by --data
+    hostile: dict[str, str] = field(default_factory=dict)  # site name -> how it attacks
 
     def __post_init__(self) -> None:
         refuse_problems("scenario", self)
@@ -92,6 +94,16 @@ class Scenario:
             yield f"two sites are called {min(twice)!r}; every site needs a name of its own"
         for name in sorted(set(self.limits) - set(self.sites)):
             yield f"limits.{name}: no site has this name; sites: {', '.join(self.sites)}"
+        yield from self._hostile_problems()
+
+    def _hostile_problems(self) -> Iterator[str]:
+        for name in sorted(set(self.hostile) - set(self.sites)):
+            yield f"hostile.{name}: no site has this name; sites: {', '.join(self.sites)}"
+        for name, attack in sorted(self.hostile.items()):
+            if attack not in ATTACKS:
+                yield f"hostile.{name} must be one of {', '.join(ATTACKS)}; got {attack!r}"
+        if self.hostile and self.public is not None:
+            yield "hostile sites need [[hospitals]], not [public]"
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -99,6 +111,15 @@ class Scenario:
         if self.public is not None:
             return self.public.virtual_sites or tuple(sorted(set(self.public.sites.values())))
         return tuple(hospital.name for hospital in self.hospitals)
+
+    def archives(self) -> tuple[HospitalSpec, ...]:
+        """Return the phantom hospitals as their archives are written: some lie in the labels."""
+        return tuple(
+            replace(h, positive_label=h.negative_label, negative_label=h.positive_label)
+            if self.hostile.get(h.name) == FLIPPED
+            else h
+            for h in self.hospitals
+        )
 
     def limits_of(self, site: str) -> Limits:
         """Return what this site allows."""

@@ -9,6 +9,7 @@ from typing import Any
 from aggregator.comparison import Comparison, read_comparison
 from aggregator.report import facts_of
 from fedrad.settings import as_table
+from simulations import contest
 
 
 def summary(report: Path) -> tuple[dict[str, Any], str]:
@@ -20,7 +21,11 @@ def summary(report: Path) -> tuple[dict[str, Any], str]:
         "facts": facts,
         "comparison": as_table(comparison) if comparison else None,
     }
-    return table, "\n".join(_lines(report, facts, comparison))
+    told, found = list(_lines(report, facts, comparison)), contest.read_contest(run)
+    if found is not None:
+        table["contest"] = as_table(found)
+        told[-1:-1] = [*contest.lines(found), ""]
+    return table, "\n".join(told)
 
 
 def _lines(

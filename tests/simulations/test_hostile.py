@@ -1,0 +1,104 @@
+"""Hospitals that lie: what they send, what a real run makes of it, what is shown."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_study import EXACT, SEED, SITES, TinyStudy, copy_study
+
+from aggregator import checkpoints
+from aggregator.app import server_app
+from aggregator.setup import RunSetup
+from aggregator.store import Store
+from fedrad.errors import SettingsError
+from fedrad.parameters import Parameters, digest, joint_norm
+from simulations import contest
+from simulations.attacks import ATTACKS, CHANGED, changed
+from simulations.engines import run_local
+from simulations.hostile import HostileApps
+from simulations.runner import SimulatedSites
+from simulations.scenario import read_scenario
+from site_client.app import client_app
+
+
+def run_with(study: TinyStudy, folder: Path, **attacks: str) -> Store:
+    """Run the study on the local engine with hostile sites; return its store."""
+    setup = RunSetup(
+        folder=folder, task=study.task, contract=study.contract, initial=study.model, seed=SEED
+    )
+    apps = HostileApps(
+        honest=partial(client_app, SimulatedSites(study.run, SITES, SEED)),
+        names=SITES,
+        attacks=tuple(attacks.items()),
+        seed=SEED,
+    )
+    run_local(server_app(setup), SITES, apps, workers=0)
+    return Store(folder / "run.sqlite")
+
+
+@pytest.mark.parametrize(("attack", "times"), [("sign-flip", 4.0), ("scaling", 100.0)])
+def test_a_changed_update_is_as_long_as_its_attack_says(attack: str, times: float) -> None:
+    update: Parameters = {"a": np.array([3.0, 4.0], np.float32)}
+    sent = changed(update, attack, np.random.default_rng(0))
+    assert joint_norm(sent) == pytest.approx(5 * times)
+    assert sent["a"].dtype == np.float32
+
+
+def test_what_cannot_be_used_is_refused_and_the_model_stays_finite(
+    exact_study: TinyStudy, tmp_path: Path
+) -> None:
+    with run_with(exact_study, tmp_path / "out", west="nan") as store:
+        refused = [row for row in store.rows("events") if row["kind"] == "reply-refused"]
+        states = [row["state"] for row in store.rows("rounds")]
+    assert {row["site"] for row in refused} == {"west"}
+    assert "void" not in states
+    _, model, _ = checkpoints.read_round(tmp_path / "out", 2)
+    assert all(np.isfinite(tensor).all() for tensor in model.values())
+
+
+def test_an_old_reply_is_no_answer_to_a_new_question(
+    exact_study: TinyStudy, tmp_path: Path
+) -> None:
+    with run_with(exact_study, tmp_path / "out", west="replay") as store:
+        rows = store.rows("replies", phase="train", site="west")
+    assert [row["outcome"] for row in rows] == ["done", "failed"]
+
+
+def test_an_honest_run_is_the_same_with_nobody_hostile(
+    hospitals: Path, exact_study: TinyStudy, tmp_path: Path
+) -> None:
+    again = copy_study(hospitals, tmp_path / "again", *EXACT)
+    run_with(exact_study, tmp_path / "a").close()
+    run_with(again, tmp_path / "b", west="label-flip").close()  # lies in its archive alone
+    models = [checkpoints.read_round(tmp_path / name, 2)[1] for name in "ab"]
+    assert digest(models[0]) == digest(models[1])
+
+
+def test_a_hospital_that_flips_labels_writes_them_flipped() -> None:
+    scenario, _ = read_scenario("hostile")
+    flipped = [spec for spec in scenario.archives() if spec.positive_label == "normal"]
+    assert [spec.name for spec in flipped] == [
+        name for name, attack in scenario.hostile.items() if attack == "label-flip"
+    ]
+
+
+@pytest.mark.parametrize("setting", ["hostile={Nobody='nan'}", "hostile={Elgin='magic'}"])
+def test_an_attack_or_a_site_that_does_not_exist_is_refused(setting: str) -> None:
+    with pytest.raises(SettingsError, match="hostile"):
+        read_scenario("hostile", (setting,))
+
+
+def test_the_table_names_who_was_hostile_and_every_honest_hospital() -> None:
+    found = contest.Contest(
+        metric="auroc",
+        rule="geometric-median",
+        hostile={"east": "nan"},
+        sites=(contest.SiteScores(site="north", n=40, undisturbed=0.9, rule=0.89, mean=0.4),),
+    )
+    text = "\n".join(contest.lines(found))
+    assert "east (nan)" in text
+    assert "0.890" in text
+    assert set(CHANGED) < set(ATTACKS)
