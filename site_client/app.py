@@ -15,7 +15,7 @@ from collections.abc import Callable
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from fedrad.errors import RunError
+from fedrad.errors import ProtocolError, RunError
 from fedrad.logs import begin
 from fedrad.parameters import Parameters
 from fedrad.protocol.codec import content_bytes, decode_request, encode_reply
@@ -40,7 +40,11 @@ def client_app(runtime_of: RuntimeOf) -> ClientApp:
     def answer(message: Message, context: Context) -> Message:
         runtime = runtime_of(context)
         site = sites.setdefault(runtime, Site(runtime))
-        request, model = decode_request(message)
+        try:
+            request, model = decode_request(message)
+        except ProtocolError as error:
+            correspondence.not_answered(runtime.home, content_bytes(message), str(error))
+            raise
         correspondence.received(runtime.home, request, content_bytes(message))
         reply = _answered(site, request, model)
         answer = encode_reply(reply, message)

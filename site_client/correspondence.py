@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fedrad.clock import SystemClock
+from fedrad.documents import printable
 from fedrad.protocol.digests import reply_digest, request_digest
 from fedrad.protocol.messages import Reply, Request
 from site_client import audit
@@ -27,6 +28,12 @@ def sent(home: Path, reply: Reply, size: int) -> None:
     """Note a reply of ``size`` bytes that is about to leave."""
     how = f"{reply.outcome}: {reply.reason_code}" if reply.reason_code else reply.outcome
     _note(home, "sent", reply, {"digest": reply_digest(reply), "bytes": size}, decision=how)
+
+
+def not_answered(home: Path, size: int, why: str) -> None:
+    """Note a message of ``size`` bytes that an error answers: it cannot be read, or came late."""
+    with suppress(OSError):
+        audit.record(home, SystemClock(), "not answered", bytes=size, sentence=printable(why))
 
 
 def _note(

@@ -138,8 +138,10 @@ http {{
     ~^/v1/fleet/({paths})$ 1;
   }}
   map $status $heard {{ default 0; 200 1; }}
+  map $arg_wire $wire {{ "~^[0-9]{{1,9}}$" $arg_wire; }}
+  map $arg_release $release {{ "~^[0-9A-Za-z.%+-]{{1,40}}$" $arg_release; }}
   log_format greeting escape=json
-    '{{"site":"$ssl_client_s_dn","time":"$msec","wire":"$arg_wire","release":"$arg_release"}}';
+    '{{"site":"$ssl_client_s_dn","time":"$msec","wire":"$wire","release":"$release"}}';
   limit_req_zone $ssl_client_s_dn zone=greetings:1m rate=20r/m;
   limit_req_zone $ssl_client_s_dn zone=requests:2m rate={rate}r/s;
   limit_conn_zone $ssl_client_s_dn zone=connections:2m;
@@ -169,7 +171,7 @@ http {{
     limit_conn addresses 256;
     proxy_http_version 1.1;
     proxy_set_header Connection "";
-    proxy_set_header Host $host;
+    proxy_set_header Host localhost;
     proxy_ssl_verify on;
     proxy_ssl_verify_depth 1;
     proxy_ssl_trusted_certificate {ca};

@@ -4,6 +4,8 @@ It starts no app (process isolation): the coordinator's launcher does. Who reach
 with the CA's certificate could start runs, so it listens on the loopback only and hospitals
 come through the gateway. Flower checks that a reply comes from the node that was asked, but
 takes the node's own word for who it is; here that must be the node whose key signed the call.
+It takes as many objects as a reply says that it has, each up to the gateway's limit; here a
+reply has no more than the largest model needs.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from fedrad.flower.messages import quiet
 _entry = private("flwr.superlink.cli.flower_superlink", "flower_superlink")
 _handlers = private("flwr.superlink.servicer.fleet", "fleet_handlers")
 _push_messages = private("flwr.superlink.servicer.fleet.fleet_handlers", "push_messages")
+MOST_OBJECTS = 1000  # of one reply: a packed model of 5 GB, a chunk each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +51,27 @@ def push_own_messages(request: Any, state: Any) -> Any:
     """Take a node's replies, if they say that they are its own.
 
     Raises:
-        HTTPException: A reply names another node than the one that sends it.
+        HTTPException: A reply names another node than the one that sends it, or has too many
+            objects.
     """
     senders = {message.metadata.src_node_id for message in request.messages_list}
     if senders - {request.node.node_id}:
         raise HTTPException(status_code=401, detail="a reply in the name of another node")
+    for tree in request.message_object_trees:
+        if _more_than(MOST_OBJECTS, tree):
+            raise HTTPException(status_code=413, detail=f"a reply of over {MOST_OBJECTS} objects")
     return _push_messages(request=request, state=state)
+
+
+def _more_than(most: int, tree: Any) -> bool:
+    """Whether a tree has more than ``most`` nodes."""
+    waiting, seen = [tree], 0
+    while waiting:
+        seen += 1
+        waiting += waiting.pop().children
+        if seen + len(waiting) > most:
+            return True
+    return False
 
 
 def _arguments(options: LinkOptions) -> list[str]:

@@ -37,6 +37,7 @@ _REPLY_TEXT = (
     "ledger_head",
     "fedrad_version",
 )
+_LONGEST = 200  # characters: names and digests, which both ends write into their records
 _CHOICES = {
     "phase": get_args(Phase),
     "outcome": get_args(Outcome),
@@ -154,6 +155,8 @@ def _text(record: Mapping[str, Any], name: str) -> str:
     value = record.get(name)
     if not isinstance(value, str):
         raise ProtocolError(f"{name} must be text, got {type(value).__name__}")
+    if name != "events" and len(value) > _LONGEST:
+        raise ProtocolError(f"{name} is longer than {_LONGEST} characters")
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ProtocolError(f"{name} must be one of {', '.join(_CHOICES[name])}; got {value!r}")
     return value

@@ -42,15 +42,17 @@ def greet(home: Path, options: NodeOptions) -> Speaker:
     own = versions.ours()
     said = {"wire": str(own.wire), "release": own.release}
     try:
-        with http_client(options) as door:
-            answer = door.get(
-                f"https://{options.address}{versions.PATH}", params=said, headers=key_header(home)
-            )
+        url, headers = f"https://{options.address}{versions.PATH}", key_header(home)
+        with (
+            http_client(options) as door,
+            door.stream("GET", url, params=said, headers=headers) as answer,
+        ):
+            content = next(answer.iter_raw(versions.MOST_BYTES), b"")
     except (httpx.HTTPError, OSError) as error:
         raise UnreachableError(f"the coordinator does not answer: {error}") from None
     if answer.status_code != httpx.codes.OK:
         raise UnreachableError(f"the coordinator answers a greeting with {answer.status_code}")
-    return versions.from_text(answer.content)
+    return versions.from_text(content)
 
 
 def key_header(home: Path) -> dict[str, str]:

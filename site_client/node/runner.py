@@ -17,6 +17,7 @@ import sys
 import time
 from base64 import b64decode
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -26,9 +27,12 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from fedrad import flower
+from fedrad.errors import ProtocolError
 from fedrad.flower.tasks import REFUSED, Runtime, answer
 from fedrad.hours import is_open, parse_hours
 from fedrad.logs import begin
+from fedrad.protocol.codec import content_bytes, decode_request
+from site_client import correspondence
 from site_client.app import client_app
 from site_client.approvals import refuse_unapproved_software
 from site_client.device import device_of
@@ -65,6 +69,7 @@ def installed_app(home: Path, say: Callable[[str], None]) -> Callable[[Message, 
         late_s = _late_s(message)
         if late_s > 0:
             reason = f"the question was answered {late_s:.0f} s after its deadline: not worked on"
+            _note_late(home, message, reason)
             return Message(Error(code=REFUSED, reason=reason), reply_to=message)
         begun_s = time.monotonic()
         reply = app(message, context)
@@ -73,6 +78,14 @@ def installed_app(home: Path, say: Callable[[str], None]) -> Callable[[Message, 
         return reply
 
     return answered
+
+
+def _note_late(home: Path, message: Message, reason: str) -> None:
+    """Write into the site's record what was asked, and that it came too late."""
+    size = content_bytes(message)
+    with suppress(ProtocolError):
+        correspondence.received(home, decode_request(message)[0], size)
+    correspondence.not_answered(home, size, reason)
 
 
 def _late_s(message: Message) -> float:

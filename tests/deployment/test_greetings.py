@@ -84,6 +84,15 @@ def test_what_a_hospital_says_cannot_break_the_coordinators_screen(door: Federat
     assert greetings.read_greetings(door.hub)["east"].speaker == versions.ours()
 
 
+def test_what_a_hospital_says_is_kept_only_as_long_as_a_release_is(door: Federation) -> None:
+    """Greetings are written to disk; their length is not the hospital's to choose."""
+    before = len(_log(door))
+    assert says(door, "south", 1, "7" * 5000).status_code == 200
+    assert says(door, "south", int("8" * 3000), "0.1.0").status_code == 200
+    door.until(lambda: len(_log(door)) >= before + 2)
+    assert max(map(len, _log(door))) < 300
+
+
 def test_greetings_beyond_a_few_are_not_heard(door: Federation) -> None:
     found = [says(door, "south", 1, "0.1.0").status_code for _ in range(25)]
     assert set(found) == {200, 503}

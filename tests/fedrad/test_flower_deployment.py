@@ -21,7 +21,7 @@ from fedrad.errors import RunError
 from fedrad.flower import node_loop
 from fedrad.flower.bundle import bundle, bundle_digest
 from fedrad.flower.keys import bytes_of_key, header_of_key
-from fedrad.flower.link import push_own_messages
+from fedrad.flower.link import MOST_OBJECTS, push_own_messages
 from fedrad.flower.lookup import private
 from fedrad.flower.waits import LONGEST_S, SHORTEST_S, Patience
 
@@ -126,3 +126,18 @@ def test_a_reply_in_the_name_of_another_node_is_refused() -> None:
     message.metadata.src_node_id = 6
     with pytest.raises(Exception, match="in the name of another node"):
         push_own_messages(request(node=node, messages_list=[message]), state=None)
+
+
+def test_a_reply_of_more_objects_than_any_model_has_is_refused() -> None:
+    """Each object may be as large as the gateway lets through; their number was the node's own."""
+    request = private("flwr.proto.fleet_pb2", "PushMessagesRequest")
+    tree = private("flwr.proto.message_pb2", "ObjectTree")
+    node = private("flwr.proto.node_pb2", "Node")(node_id=5)
+    for wide, problem in (
+        (MOST_OBJECTS - 2, "list index"),
+        (MOST_OBJECTS - 1, "over 1000 objects"),
+    ):
+        inner = tree(object_id="b", children=[tree(object_id="c") for _ in range(wide)])
+        asked = request(node=node, message_object_trees=[tree(object_id="a", children=[inner])])
+        with pytest.raises(Exception, match=problem):  # Flower's own: there is no message in it
+            push_own_messages(asked, state=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from tiny_study import SEED, TinyStudy, copy_study
 from fedrad import flower
 from fedrad.errors import ProtocolError, RunError
 from fedrad.protocol.codec import decode_reply, encode_arrays, encode_request
+from fedrad.protocol.digests import request_digest
 from fedrad.protocol.messages import Reply, Request
 from simulations.worker import Desk
 from site_client import audit
 from site_client.app import client_app
+from site_client.node.runner import installed_app
 from site_client.round import SiteRuntime
 
 
@@ -93,6 +96,21 @@ def test_a_message_without_a_request_is_refused(study: TinyStudy) -> None:
     flower.begin_run(7)
     with pytest.raises(ProtocolError, match="has no ConfigRecord 'fedrad'"):
         app(message=Message(RecordDict(), 1001, "train"), context=_context())
+    note = audit.read(study.home())[-1]
+    assert note["kind"] == "not answered"
+    assert "has no ConfigRecord 'fedrad'" in note["sentence"]
+
+
+def test_a_question_that_comes_too_late_is_in_the_record(study: TinyStudy) -> None:
+    said: list[str] = []
+    message = _request(study)
+    message.metadata.__dict__["_created_at"] = time.time() - 1e6
+    reply = installed_app(study.home(), said.append)(message, _context())
+    assert "after its deadline: not worked on" in reply.error.reason
+    came, why = audit.read(study.home())[-2:]
+    assert (came["kind"], came["digest"]) == ("received", request_digest(study.ask()))
+    assert (why["kind"], why["sentence"]) == ("not answered", reply.error.reason)
+    assert came["bytes"] == why["bytes"] > 0
 
 
 def test_the_same_bits_cross_the_wire_as_leave_the_site(study: TinyStudy) -> None:

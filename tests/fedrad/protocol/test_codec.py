@@ -128,6 +128,8 @@ def test_a_tensor_that_claims_more_than_it_holds_is_refused_without_allocating()
         ("round", "2", "round must be a whole number"),
         ("round", True, "round must be a whole number"),
         ("study", 3, "study must be text"),
+        ("study", "s" * 201, "study is longer than 200 characters"),
+        ("outcome", "x" * 10_000, "^outcome is longer than 200 characters$"),
         ("events", "{", "events is not JSON"),
         ("events", "[" * 100_000, "events is not JSON"),
         ("events", "[1]", "events must be a list of ledger lines"),
