@@ -29,7 +29,7 @@ PARTS = {
     "delay": delays,
     "quiet": must_not_alarm,
 }
-MOST = {"power": 70, "null": 134, "delay": 24, "quiet": 24}  # draws a site
+MOST = {"power": 70, "null": 200, "delay": 24, "quiet": 24}  # draws a site
 
 Kept = dict[str, dict[str, dict[str, list[float]]]]
 

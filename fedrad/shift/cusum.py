@@ -1,7 +1,8 @@
 """Add readings up over windows: alarm where they stay high, and say since when.
 
 C_t = max(0, C_(t-1) + min(z_t, cap) - DRIFT) [1]. No window alone passes the threshold, for its
-part is cut to ``ONE_WINDOW`` of it: a single bad window is a note, two in a row may be an alarm.
+part is cut to ``ONE_WINDOW`` of it and the change must be dated before it: a single bad window is
+a note, two in a row may be an alarm.
 Thresholds hold the stated share of false alarms over a stated number of windows, by drawing
 whole paths at a site without change. The noisy reference is drawn once a path and stays: it
 moves all readings of a path together, which thresholds for independent windows would miss.
@@ -39,15 +40,16 @@ _LARGEST = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A channel over windows: ``values`` (t,), and for each the first window of its rise."""
+    """A channel over windows: ``values`` (t,), and for each the window it changed in, if any."""
 
     values: Floats
     since: tuple[int | None, ...]
     threshold: float
 
     def over(self, number: int) -> bool:
-        """Whether the sum has passed the threshold in this window."""
-        return bool(self.values[number] > self.threshold)
+        """Whether the sum has passed the threshold in this window, and began to rise before it."""
+        since = self.since[number]
+        return bool(self.values[number] > self.threshold) and since is not None and since < number
 
     def risen(self, number: int) -> bool:
         """Whether it has passed half of the threshold: too much to call the channel quiet."""
@@ -68,8 +70,24 @@ def path(z: Sequence[float], threshold: float) -> Path:
             value = max(0.0, value + min(reading, _cap(threshold)) - DRIFT)
         start = None if value == 0 else number if start is None else start
         values.append(value)
-        since.append(start)
+        since.append(None if start is None else start + change(z[start : number + 1]))
     return Path(np.array(values), tuple(since), threshold)
+
+
+def change(z: Sequence[float]) -> int:
+    """Return where readings most likely began to be high: the place after which (Σ z)² / n is most.
+
+    That is the likelihood ratio of a mean above 0 from there on, for normal readings [1]. The
+    sum's own last 0 would often be earlier, since it also rises by chance.
+
+    References:
+        [1] Hinkley, Inference about the Change-Point in a Sequence of Random Variables,
+            Biometrika 57, 1970.
+    """
+    seen = np.nan_to_num(np.array(z, dtype=np.float64))
+    known = (~np.isnan(np.array(z, dtype=np.float64))).astype(float)
+    total, number = np.cumsum(seen[::-1])[::-1], np.cumsum(known[::-1])[::-1]
+    return int(np.argmax(np.maximum(total, 0.0) ** 2 / np.maximum(number, 1.0)))
 
 
 def thresholds(reference: Reference, *, windows: int) -> dict[str, float]:

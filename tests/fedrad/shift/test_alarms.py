@@ -70,6 +70,12 @@ def test_a_channel_that_cannot_be_read_neither_rises_nor_forgets() -> None:
     assert judge([], THRESHOLDS).alarms == ()
 
 
+def test_a_change_is_dated_where_readings_became_high_not_where_the_sum_last_was_zero() -> None:
+    z = [0.0, 1.2, 0.9, 1.0, 6.0, 5.0]
+    assert path(z, 4.0).since[-1] == 4
+    assert path([6.0, float("nan"), 6.0], 4.0).since[-1] == 0
+
+
 @given(z_values, st.floats(1.0, 10.0))
 def test_a_sum_is_never_negative_and_dates_its_own_rise(z: list[float], threshold: float) -> None:
     one = path(z, threshold)
