@@ -63,6 +63,8 @@ def main() -> None:
     parser.add_argument("--defects", type=int, default=500, help="at most so many schedules each")
     parser.add_argument("--kills", type=int, default=200)
     chosen = parser.parse_args()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.default_int_handler)  # in the background, too
     print(f"Python {platform.python_version()}, {platform.system()} {platform.release()}")
     with in_memory() as folder:
         studies = prepare(folder / "homes")
@@ -87,7 +89,7 @@ def in_memory() -> Iterator[Path]:
 def print_schedules(seeds: range, studies: Studies, folder: Path, *, every: int) -> int:
     """Play the schedules and print what happened in them; return how many broke a promise.
 
-    Ctrl-C ends the table early: it then says how many schedules it is of.
+    Ctrl-C, or SIGTERM, ends the table early: it then says how many schedules it is of.
     """
     seen: Counter[str] = Counter()
     began, cpu = time.monotonic(), time.process_time()
