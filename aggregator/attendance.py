@@ -14,10 +14,15 @@ from datetime import datetime
 from typing import Literal
 
 from aggregator import quarantine
+from aggregator.accepted import LATE
 from aggregator.run_folder import Row, Run
 
 Presence = Literal["done", "abstained", "refused", "failed", "none"]
 
+_LATE = {
+    "late-carried": "what it sent was folded in a later round",
+    "late-discarded": "what it sent was not used",
+}
 VERBS = {"refused": "declined", "abstained": "sat out", "failed": "could not finish"}
 REASONS = {
     "budget": "its privacy budget",
@@ -50,13 +55,13 @@ def sentences(run: Run) -> tuple[str, ...]:
     """
     found: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)
     for row in run.tables["replies"]:
-        if row["outcome"] in VERBS:
+        if row["outcome"] in VERBS and row["phase"] != LATE:
             key = (row["site"], row["phase"], row["outcome"], row["reason_code"] or "")
             found[key].append(row["round"])
     order = {site: place for place, site in enumerate(run.sites)}
     keys = sorted(found, key=lambda key: (order.get(key[0], 999), key[1] != "train", found[key]))
     absent = tuple(_sentence(run, key, found[key]) for key in keys)
-    return (*_quarantines(run), *absent)
+    return (*_quarantines(run), *absent, *_late(run))
 
 
 def grid(run: Run) -> dict[str, list[Presence]]:
@@ -100,6 +105,18 @@ def _quarantines(run: Run) -> Iterator[str]:
     for site, how in said.items():
         way_out = f"fedrad-aggregator lift {site} asks it again"
         yield f"{run.full_name(site)} is in quarantine since {how}, and it is not asked; {way_out}."
+
+
+def _late(run: Run) -> Iterator[str]:
+    """Yield one sentence for each site whose updates came late."""
+    came: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row in run.tables["events"]:
+        if row["kind"] in _LATE:
+            of_round = int(json.loads(row["detail_json"])["of_round"])
+            came[str(row["site"]), str(row["kind"])].append(of_round)
+    for (site, kind), rounds in sorted(came.items()):
+        which = ("round " if len(rounds) == 1 else "rounds ") + _joined(_spans(sorted(rounds)))
+        yield f"{run.full_name(site)} answered {which} late: {_LATE[kind]}."
 
 
 def _known(outcome: str | None) -> Presence:

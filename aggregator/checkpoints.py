@@ -1,8 +1,9 @@
 """The files of a run's rounds: accepted replies, the model, what a restart needs.
 
-``rounds/NNNN/{replies/SITE.safetensors, model.safetensors, optimiser.safetensors,
-average.safetensors, state.json, manifest.json}``. The manifest is written last: a round with
-one is complete. ``average`` is there where the task averages: then it is what is measured.
+``rounds/NNNN/{replies/SITE.safetensors, late/SITE.safetensors, model.safetensors,
+optimiser.safetensors, average.safetensors, state.json, manifest.json}``. The manifest is
+written last: a round with one is complete. ``average`` is there where the task averages: then
+it is what is measured.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class RoundState:
     committed: int  # rounds that changed the model so far, this one included
     model_digest: str
     accepted: dict[str, str]  # site -> digest of its update
+    line: int = 0  # of the committed ones, those that this model descends from; 0: all
 
 
 def round_folder(run: Path, round_number: int) -> Path:
@@ -49,6 +51,18 @@ def reply_path(run: Path, round_number: int, site: str) -> Path:
     plain = site.replace("-", "").replace("_", "").replace(".", "")
     safe = site if plain.isascii() and plain.isalnum() and site[0] != "." else _digest(site)
     return round_folder(run, round_number) / "replies" / f"{safe}.safetensors"
+
+
+def late_path(run: Path, round_number: int, site: str) -> Path:
+    """Return where a round keeps a site's update of an earlier round, which came late."""
+    return round_folder(run, round_number) / "late" / reply_path(run, round_number, site).name
+
+
+def write_late(run: Path, round_number: int, site: str, *, update: Parameters) -> Path:
+    """Write an update that came late and is carried, synced, and return its path."""
+    path = late_path(run, round_number, site)
+    tensors.write_safetensors(path, update)
+    return path
 
 
 def write_reply(run: Path, round_number: int, site: str, *, update: Parameters) -> Path:
@@ -80,7 +94,8 @@ def write_round(
             tensors.write_safetensors(folder / name, held)
             names.append(name)
     durable.write_json(folder / _STATE, asdict(state))
-    replies = [f"replies/{path.name}" for path in folder.glob("replies/*.safetensors")]
+    found = (*folder.glob("replies/*.safetensors"), *folder.glob("late/*.safetensors"))
+    replies = [f"{path.parent.name}/{path.name}" for path in found]
     durable.write_manifest(folder, [*names, *replies])
 
 

@@ -7,9 +7,10 @@ the strategy's business; how updates are averaged is that of ``aggregation``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from aggregator import checkpoints
+from aggregator.accepted import paths
 from aggregator.aggregation import robust
 from aggregator.aggregation.averaging import RunningAverage
 from aggregator.aggregation.optimisers import server_optimiser
@@ -25,8 +26,9 @@ class Course:
     def __init__(self, setup: RunSetup) -> None:
         """Stand before round 1, with the model that ``setup`` starts from."""
         self._setup = setup
-        self.committed = 0  # rounds that changed the model
-        self.changed = 0  # the last round that did
+        self.committed = 0  # rounds that made a model, this one or another
+        self.changed = 0  # the round whose model this is
+        self._line = 0  # rounds that this model descends from
         self._begin(setup.initial, {}, {})
 
     @property
@@ -55,18 +57,21 @@ class Course:
         """The digest of the model that is measured."""
         return self._digest if self._average is None else tensors.digest(self.released)
 
-    def measure(self, number: int, accepted: Iterable[str]) -> robust.Measured:
+    def measure(
+        self, number: int, accepted: Iterable[str], *, late: Collection[str] = ()
+    ) -> robust.Measured:
         """Read the updates of a round that lie on disk, less those that are set aside.
 
         Args:
             number: The round.
             accepted: The sites whose updates were accepted; they alone fix what is set aside.
+            late: Those of them whose update is an earlier round's.
 
         Raises:
             DamagedStateError: An update cannot be read.
         """
-        folder, rule = self._setup.folder, self._setup.task.federation.rule
-        files = {site: checkpoints.reply_path(folder, number, site) for site in accepted}
+        rule = self._setup.task.federation.rule
+        files = paths(self._setup.folder, number, accepted, late=late)
         found = robust.measure(files, rule)
         return found.without(robust.too_large(found, rule))
 
@@ -86,6 +91,7 @@ class Course:
         if self._average is not None:
             self._average.take(self.moving)
         self.committed, self.changed = self.committed + 1, number
+        self._line += 1
         return weights
 
     def write(self, number: int, accepted: Mapping[str, str]) -> None:
@@ -95,6 +101,7 @@ class Course:
             committed=self.committed,
             model_digest=self._digest,
             accepted=dict(accepted),
+            line=self._line,
         )
         moments = self._optimiser.moments()
         average = {} if self._average is None or not self.committed else self.released
@@ -115,7 +122,13 @@ class Course:
         if state.round != number or tensors.digest(model) != state.model_digest:
             raise DamagedStateError(f"the checkpoint of round {number} is another round's")
         self.committed, self.changed = state.committed, number
+        self._line = state.line or state.committed
         self._begin(model, moments, average)
+
+    def restart(self) -> None:
+        """Stand before round 1 again."""
+        self.committed = self.changed = self._line = 0
+        self._begin(self._setup.initial, {}, {})
 
     def _begin(self, model: Parameters, moments: Parameters, average: Parameters) -> None:
         plan = self._setup.task.federation
@@ -123,7 +136,7 @@ class Course:
         self._average = None
         if plan.average is not None:
             moving = {name: average[name] for name in average if name not in self._setup.frozen}
-            self._average = RunningAverage(plan.average, taken=self.committed, average=moving)
+            self._average = RunningAverage(plan.average, taken=self._line, average=moving)
         self._take(model)
 
     def _take(self, model: Parameters) -> None:

@@ -1,4 +1,4 @@
-"""The coordinator's commands by which a person decides about a run: lift."""
+"""The coordinator's commands by which a person decides about a run: lift, rollback."""
 
 from __future__ import annotations
 
@@ -45,3 +45,23 @@ def lift(  # noqa: PLR0913, PLR0917  # one parameter an option
     last = decisions.lift(place, site, decider, SystemClock())
     table = {"site": site, "asked_after": last, "by": by, "reason": reason}
     emit(as_json, table, f"{site} is asked again from the round after {last} on")
+
+
+@app.command()
+def rollback(  # noqa: PLR0913, PLR0917  # one parameter an option
+    number: Annotated[int, typer.Argument(metavar="ROUND", help="The round to go back to.", min=0)],
+    by: By,
+    reason: Reason,
+    home: Home = None,
+    study: Study = "",
+    run: Run = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set a run that stands still back to the model of a round; the next rounds go on from it."""
+    from aggregator import decisions
+
+    decider = decisions.Decider(by=by, reason=reason)
+    place = decisions.place_of(home if run is None else None, study, run)
+    digest = decisions.roll_back(place, number, decider, SystemClock())
+    table = {"round": number, "model_digest": digest, "by": by, "reason": reason}
+    emit(as_json, table, f"the run stands on the model of round {number} ({digest[:12]})")

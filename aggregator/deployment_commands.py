@@ -162,6 +162,8 @@ def health(home: Home, as_json: AsJson = False) -> None:
 
 def _study_line(study: dict[str, Any]) -> str:
     line = f"study {study['study']}: round {study['round']} of {study['rounds']}"
+    if study["stands_on"] < study["round"]:
+        line += f"\n  -> it stands on the model of round {study['stands_on']}; the report says why"
     shut = ", ".join(study["quarantined"])
     return f"{line}\n  -> in quarantine: {shut} (fedrad-aggregator lift)" if shut else line
 

@@ -33,11 +33,12 @@ from fedrad.enrolment import (
     write_invitation,
 )
 from fedrad.errors import EnrolmentError, RunError, SettingsError
+from fedrad.federation import SMALLEST_QUORUM
 from fedrad.planning.noise import audit_sigma
 from fedrad.settings import as_table
 from fedrad.software import app_digest
 from fedrad.starting_weights import pinned, starting_model
-from fedrad.task import SMALLEST_QUORUM, Task, read_task
+from fedrad.task import Task, read_task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,12 @@ _POLL_S = 0.2  # how often a grid is asked unless it says otherwise in ``poll_s`
 
 
 def receive(
-    grid: Grid, message_ids: Iterable[str], deadline_s: float, *, clock: Clock
+    grid: Grid,
+    message_ids: Iterable[str],
+    deadline_s: float,
+    *,
+    clock: Clock,
+    also: Iterable[str] = (),
 ) -> Iterator[Message]:
     """Yield the replies to ``message_ids`` as they come, until all are there or time is up.
 
@@ -28,17 +33,19 @@ def receive(
             dropped.
         deadline_s: Seconds from now; a reply that is ready by then still counts.
         clock: Measures the waiting.
+        also: Further messages whose replies are taken and not waited for.
     """
-    waiting = list(message_ids)
+    waiting, others = list(message_ids), list(also)
     end_s = clock.monotonic_s() + deadline_s
-    while waiting:
-        late = clock.monotonic_s() >= end_s
+    while waiting or others:
+        late = not waiting or clock.monotonic_s() >= end_s
         before = len(waiting)
-        for message_id in tuple(waiting):
-            for reply in grid.pull_messages([message_id]):
-                if message_id in waiting:
-                    waiting.remove(message_id)
-                    yield reply
+        for own in (waiting, others):
+            for message_id in tuple(own):
+                for reply in grid.pull_messages([message_id]):
+                    if message_id in own:
+                        own.remove(message_id)
+                        yield reply
         if late:
             return
         if len(waiting) == before:

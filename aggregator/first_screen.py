@@ -6,6 +6,7 @@ from the run's own records. Every fact names the command that shows it again.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 
@@ -13,9 +14,10 @@ from aggregator import attendance
 from aggregator.comparison import SiteComparison
 from aggregator.facts import Fact
 from aggregator.figures import signed
+from aggregator.lineage import HELD, ROLLED_BACK
 from aggregator.measures import spoken
 from aggregator.paid import Paid, attack_sentence
-from aggregator.run_folder import Run
+from aggregator.run_folder import Row, Run
 from aggregator.wording import (
     VERDICTS,
     interval_of_difference,
@@ -58,7 +60,7 @@ def facts(run: Run, spent: Sequence[Paid]) -> tuple[Fact, ...]:
     """Return the facts of the first screen in the order in which they are read."""
     stated = [fact for fact in run.stated if fact.key != BANNER]
     told = {fact.key.split(" ")[0] for fact in stated}
-    made = [*_verdict(run), *_absences(run), *_privacy(run, spent)]
+    made = [*_turns(run), *_verdict(run), *_absences(run), *_privacy(run, spent)]
     return (*stated, *(fact for fact in made if fact.key not in told))
 
 
@@ -96,6 +98,29 @@ def _at_one(run: Run, site: SiteComparison) -> str:
 def _shortened(lines: Sequence[str]) -> tuple[str, ...]:
     more = len(lines) - MOST_LINES
     return (*lines[:MOST_LINES], f"{more} more below.") if more > 0 else tuple(lines)
+
+
+def _turns(run: Run) -> list[Fact]:
+    """Say where the model was set back, by the gate or by a person."""
+    return [
+        Fact(key="turned back", text=text, command=_show_again(run))
+        for text in (_turn(row) for row in run.tables["events"])
+        if text
+    ]
+
+
+def _turn(row: Row) -> str:
+    if row["kind"] not in (HELD, ROLLED_BACK):
+        return ""
+    detail = json.loads(row["detail_json"])
+    back = f"that of round {detail['back_to']}"
+    if row["kind"] == ROLLED_BACK:
+        return f"{detail['by']} set the model back to {back}: {detail['reason']}."
+    where = f"{len(detail['sites'])} of {detail['measured']} sites"
+    return (
+        f"Round {row['round']} was held: {spoken(detail['metric'])} fell at {where} by more than "
+        f"its intervals explain; the model went back to {back}."
+    )
 
 
 def _absences(run: Run) -> list[Fact]:

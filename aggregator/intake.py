@@ -8,6 +8,7 @@ reply's ledger lines are recorded even when its update is refused: they were spe
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from flwr.app import Message
@@ -129,13 +130,38 @@ class Intake:
         )
         return {asked.site: blocks}
 
-    def close(self) -> None:
-        """End the phase: who has not answered is ``offline``."""
+    def close(self) -> dict[str, Asked]:
+        """End the phase: who has not answered is ``offline``.
+
+        Returns:
+            The questions to train that are still out, by message id.
+        """
+        out = {key: one for key, one in self._by_message.items() if one.request.phase == "train"}
         for asked in (*self._by_message.values(), *self._by_node.values()):
             self._store.record_reply(self._answer(asked, "failed", "offline"))
             self._letters.silent(asked.site, asked.request, "no answer")
         self._by_message.clear()
         self._by_node.clear()
+        return out
+
+    def read(self, asked: Asked, message: Message) -> Opened:
+        """Return a reply that is its site's own, with what it says was spent taken in.
+
+        Raises:
+            ProtocolError: It is not an answer to this question, or its lines are not agreed.
+        """
+        size = content_bytes(message)
+        if message.metadata.src_node_id != asked.node:
+            raise ProtocolError("the reply comes from another node than the one that was asked")
+        reply = decode_reply(message)
+        checks.check_identity(reply, asked.request, asked.site)
+        return Opened(asked, reply, size, self._spend(asked, reply))
+
+    def note(self, opened: Opened, decision: str) -> None:
+        """Write what was decided about a reply into the record of letters."""
+        asked, reply = opened.asked, opened.reply
+        read = None if reply.reply_id == "" else reply
+        self._letters.received(asked.site, asked.request, read, size=opened.size, decision=decision)
 
     def _open(self, message: Message) -> Opened | None:
         """Return a reply that is its site's own and says ``done``; record any other."""
@@ -149,24 +175,14 @@ class Intake:
             self._store.record_reply(self._answer(asked, "failed", reason))
             self._letters.silent(asked.site, asked.request, f"an error: {reason}")
             return None
-        size = content_bytes(message)
-        reply = _unread(asked.request)
-        if message.metadata.src_node_id != asked.node:
-            stranger = "the reply comes from another node than the one that was asked"
-            opened = Opened(asked, reply, size, [], blameless=True)
-            self._refuse(opened, ProtocolError(stranger))
-            return None
         try:
-            reply = decode_reply(message)
-            checks.check_identity(reply, asked.request, asked.site)
-            opened = Opened(asked, reply, size, self._spend(asked, reply))
+            opened = self.read(asked, message)
         except ProtocolError as error:
-            other_wire = reply.schema != SCHEMA
-            self._refuse(Opened(asked, reply, size, [], blameless=other_wire), error)
+            self._refuse(unusable(asked, message), error)
             return None
-        if reply.outcome == "done":
+        if opened.reply.outcome == "done":
             return opened
-        if reply.reason_code == "budget" and asked.request.phase == "train":
+        if opened.reply.reason_code == "budget" and asked.request.phase == "train":
             self.out_of_budget.add(asked.site)
         self._record(opened)
         return None
@@ -193,7 +209,7 @@ class Intake:
         also = [*opened.spent, *reports]
         self._store.record_reply(answer, also, ledger_lines=reply.events)
         how = "accepted" if reply.outcome == "done" else f"{reply.outcome}: {reason}"
-        self._note(opened, how)
+        self.note(opened, how)
 
     def _refuse(self, opened: Opened, error: ProtocolError) -> None:
         asked = opened.asked
@@ -207,12 +223,7 @@ class Intake:
         said = detail | ({quarantine.BLAMELESS: True} if opened.blameless else {})
         number, site = asked.request.round, asked.site
         self._store.record_event(quarantine.REFUSED, number, site=site, detail=said)
-        self._note(opened, f"not accepted: {detail['problem']}")
-
-    def _note(self, opened: Opened, decision: str) -> None:
-        asked, reply = opened.asked, opened.reply
-        read = None if reply.reply_id == "" else reply
-        self._letters.received(asked.site, asked.request, read, size=opened.size, decision=decision)
+        self.note(opened, f"not accepted: {detail['problem']}")
 
     def _answer(self, asked: Asked, outcome: str, reason: str) -> Answer:
         return Answer(
@@ -229,6 +240,20 @@ class Intake:
         waiting = sorted(asked.site for asked in self._by_message.values())
         phases = {asked.request.phase for asked in self._by_message.values()}
         self._setup.progress.waiting_for(min(phases, default=""), waiting)
+
+
+def unusable(asked: Asked, message: Message) -> Opened:
+    """Return what stands for a reply that cannot be used, as far as it can be read.
+
+    Its site is not to blame for another wire protocol, nor for what a stranger sent.
+    """
+    stranger = message.metadata.src_node_id != asked.node
+    reply = _unread(asked.request)
+    if not stranger:
+        with suppress(ProtocolError):
+            reply = decode_reply(message)
+    blameless = stranger or reply.schema != SCHEMA
+    return Opened(asked, reply, content_bytes(message), [], blameless=blameless)
 
 
 def _unread(request: Request) -> Reply:

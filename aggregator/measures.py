@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from aggregator.lineage import lineage
 from aggregator.run_folder import Row, Run
 
 NAMES = {
@@ -84,8 +85,12 @@ def columns(run: Run) -> tuple[str, ...]:
 
 
 def last_release(run: Run) -> int | None:
-    """Return the round of the last release, if there was any."""
-    return max((int(row["round"]) for row in _rows(run)), default=None)
+    """Return the round of the last release of a model that the run stands on, if there was any.
+
+    A round that was held, or left by a rollback, was measured too; its model is not the run's.
+    """
+    left = lineage(run.tables["rounds"], run.tables["events"]).left
+    return max((n for row in _rows(run) if (n := int(row["round"])) not in left), default=None)
 
 
 def patients(row: Mapping[str, Value]) -> float | None:

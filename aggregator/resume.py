@@ -10,24 +10,22 @@ they become void, what they cost stays spent, and the rounds that follow have ne
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from aggregator import checkpoints
+from aggregator.accepted import LATE, carried, fresh, readable
 from aggregator.course import Course
+from aggregator.lineage import OPEN, read_lineage
 from aggregator.setup import RunSetup
 from aggregator.store import Store
-from fedrad import parameters as tensors
+from aggregator.tables import Answer
 from fedrad.errors import DamagedStateError, RunError
-from fedrad.parameters import Parameters
 from fedrad.protocol.messages import Block, Phase
 from fedrad.task import is_evaluation_round
-
-_CHANGING = ("committed", "evaluated")  # states of a round that changed the model
-_OPEN = ("asked", "received", "folded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +37,7 @@ class Cut:
     closed: bool  # no further replies were waited for
     answered: frozenset[str]  # sites that are not asked (again): their answer stands
     accepted: dict[str, str]  # train: site -> digest of the update that lies here
+    late: dict[str, str]  # train: the same of updates that came late and are carried
     blocks: dict[str, tuple[Block, ...]]  # evaluate: site -> the sums that it sent
 
 
@@ -48,7 +47,6 @@ class Standing:
 
     course: Course
     last: int = 0  # the last round that is over
-    evaluated: int = 0  # rounds that changed the model, up to the last evaluation
     cut: Cut | None = None
 
 
@@ -65,16 +63,22 @@ def read_standing(setup: RunSetup, store: Store) -> Standing:
     _refuse_other_start(setup, store, course)
     _bring_up(setup, store, course)
     rounds = _states(store)  # some may be lost
-    changing = [number for number, state in rounds.items() if state in _CHANGING]
-    measured = [n for n, number in enumerate(changing, 1) if rounds[number] == "evaluated"]
     cut = _cut(setup, store, course)
     last = max(rounds, default=0)
     return Standing(
         course=course,
         last=last if cut is None else last - 1,
-        evaluated=max(measured, default=0),
         cut=cut,
     )
+
+
+def stand(setup: RunSetup, store: Store, course: Course) -> None:
+    """Move ``course`` to the model that the run's history says it stands on.
+
+    Damaged checkpoints are made again, or their rounds are lost, as for a run that goes on.
+    """
+    course.restart()
+    _bring_up(setup, store, course)
 
 
 def _refuse_other_start(setup: RunSetup, store: Store, course: Course) -> None:
@@ -89,21 +93,22 @@ def _refuse_other_start(setup: RunSetup, store: Store, course: Course) -> None:
 
 
 def _bring_up(setup: RunSetup, store: Store, course: Course) -> None:
-    """Move ``course`` from before round 1 to the last round that changed the model."""
-    changing = [number for number, state in _states(store).items() if state in _CHANGING]
-    good = next((n for n in reversed(changing) if _restored(store, course, n)), 0)
-    for number in (n for n in changing if n > good):
+    """Move ``course`` from before round 1 along the rounds that lead to where the run stands."""
+    line = read_lineage(store).line
+    good = next((n for n in reversed(line) if _restored(store, course, n)), 0)
+    for number in line[line.index(good) + 1 if good else 0 :]:
         try:
-            accepted = _accepted(setup, store, number)
-            if accepted != _recorded(store, number):
+            accepted, late = _accepted(setup, store, number), carried(store, number)
+            if accepted != fresh(store, number) | late:
                 raise DamagedStateError("accepted updates are missing or damaged")
-            course.fold(number, course.measure(number, accepted))
+            course.fold(number, course.measure(number, accepted, late=late))
         except DamagedStateError as error:
             for lost in store.lose_rounds(number, problem=str(error)):
                 checkpoints.set_aside(setup.folder, lost)
-            return
+            break
         course.write(number, accepted)
         store.record_event("checkpoint-mended", number, detail={"model_digest": course.digest})
+    course.committed = read_lineage(store).used
 
 
 def _restored(store: Store, course: Course, number: int) -> bool:
@@ -119,9 +124,11 @@ def _restored(store: Store, course: Course, number: int) -> bool:
 def _cut(setup: RunSetup, store: Store, course: Course) -> Cut | None:
     """Return what the last round still needs; ``None`` if it is over."""
     number, state = max(_states(store).items(), default=(0, ""))
-    if state in _OPEN:
+    if state in OPEN:
         accepted = _accepted(setup, store, number)
-        lost = _recorded(store, number).keys() - accepted.keys()
+        late = {site: accepted.pop(site) for site in carried(store, number) if site in accepted}
+        lost = fresh(store, number).keys() - accepted.keys()
+        _give_up(store, number, carried(store, number).keys() - late.keys())
         closed = state != "asked"
         stands = setup.contract.sites if closed else _answered(store, number, "train")
         return Cut(
@@ -130,9 +137,11 @@ def _cut(setup: RunSetup, store: Store, course: Course) -> Cut | None:
             closed=closed,
             answered=frozenset(stands) - lost,
             accepted=accepted,
+            late=late,
             blocks={},
         )
-    if state != "committed" or not is_evaluation_round(setup.task, course.committed):
+    due = is_evaluation_round(setup.task, course.committed)
+    if state != "committed" or not due or course.changed != number:
         return None
     return Cut(
         number=number,
@@ -140,33 +149,23 @@ def _cut(setup: RunSetup, store: Store, course: Course) -> Cut | None:
         closed=False,
         answered=frozenset(_answered(store, number, "evaluate")),
         accepted={},
+        late={},
         blocks=_blocks(store, number),
     )
 
 
 def _accepted(setup: RunSetup, store: Store, number: int) -> dict[str, str]:
-    """Return the accepted updates of a round whose files are still what they were."""
-    return {
-        site: digest
-        for site, digest in _recorded(store, number).items()
-        if _on_disk(setup, number, site) == digest
-    }
+    """Return the updates that a round folds whose files are still what they were."""
+    late = carried(store, number)
+    return readable(setup.folder, number, fresh(store, number) | late, late=late)
 
 
-def _recorded(store: Store, number: int) -> dict[str, str]:
-    """Return the updates that a round accepted: site to digest."""
-    rows = store.rows("replies", round=number, phase="train", outcome="done")
-    return {row["site"]: row["update_digest"] for row in rows}
-
-
-def _on_disk(setup: RunSetup, number: int, site: str) -> str:
-    try:
-        found: Parameters = tensors.read_safetensors(
-            checkpoints.reply_path(setup.folder, number, site)
-        )
-    except DamagedStateError:
-        return ""
-    return tensors.digest(found)
+def _give_up(store: Store, number: int, sites: Iterable[str]) -> None:
+    """Note late updates of an open round whose files are damaged: nobody keeps another copy."""
+    for site in sites:
+        (row,) = store.rows("replies", round=number, phase=LATE, site=site, outcome="done")
+        store.record([Answer(**row | {"outcome": "failed", "reason_code": LATE})])
+        store.record_event("late-lost", number, site=site)
 
 
 def _answered(store: Store, number: int, phase: Phase) -> set[str]:

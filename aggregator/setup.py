@@ -36,7 +36,7 @@ class Progress(Protocol):
         """These sites have not answered yet in this phase."""
 
     def round_closed(self, round_number: int, state: str) -> None:
-        """The round is ``committed`` or ``void``."""
+        """The round is ``committed`` or ``void``; ``held``, once it was measured."""
 
     def evaluation_done(self, round_number: int) -> None:
         """The sums of this round's model are recorded."""

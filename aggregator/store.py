@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -140,6 +140,20 @@ class Store:
         with self._engine.begin() as connection:
             self._move(connection, round_number, state, **columns)
 
+    def hold_round(
+        self, round_number: int, kind: str, *, detail: Any, also: Iterable[Table] = ()
+    ) -> None:
+        """Move a round to ``evaluated`` with the event that takes its model back, all or none.
+
+        Raises:
+            RunError: As for ``record_round``.
+        """
+        with self._engine.begin() as connection:
+            self._move(connection, round_number, "evaluated")
+            self._add(connection, self._event(kind, round_number, detail=detail))
+            for row in also:
+                connection.execute(insert(type(row)).prefix_with("OR REPLACE"), _values(row))
+
     def lose_rounds(self, first: int, *, problem: str) -> list[int]:
         """Make round ``first`` and all later ones void: what they made cannot be read.
 
@@ -180,12 +194,22 @@ class Store:
         self.record([answer, line, *also])
 
     def record_fold(
-        self, round_number: int, weights: dict[str, float], *, accepted: str, model: str
+        self,
+        round_number: int,
+        weights: dict[str, float],
+        *,
+        accepted: str,
+        model: str,
+        late: Collection[str] = (),
     ) -> None:
-        """Move a round to ``folded``, with its digests and each site's share, all or none."""
+        """Move a round to ``folded``, with its digests and each site's share, all or none.
+
+        ``late`` are the sites whose share is that of an earlier round's update.
+        """
         with self._engine.begin() as connection:
             for site, weight in weights.items():
-                this = (Answer.round == round_number, Answer.phase == "train", Answer.site == site)
+                phase = "late" if site in late else "train"
+                this = (Answer.round == round_number, Answer.phase == phase, Answer.site == site)
                 connection.execute(update(Answer).where(*this).values(weight=weight))
             digests = {"accepted_digest": accepted, "model_digest": model}
             self._move(connection, round_number, "folded", **digests)
@@ -199,10 +223,16 @@ class Store:
         self.record(rows)
 
     def record_event(
-        self, kind: str, round_number: int = 0, *, site: str = "", detail: Any = None
+        self,
+        kind: str,
+        round_number: int = 0,
+        *,
+        site: str = "",
+        detail: Any = None,
+        also: Iterable[Table] = (),
     ) -> None:
-        """Add one line to the history."""
-        self.record([self._event(kind, round_number, site=site, detail=detail)])
+        """Add one line to the history, with the rows that belong to it, all or none."""
+        self.record([self._event(kind, round_number, site=site, detail=detail), *also])
 
     def frame(self, table: str) -> pd.DataFrame:
         """Return a whole table, sorted by its columns from left to right.

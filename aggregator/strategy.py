@@ -8,6 +8,9 @@ does raises here. A round below the quorum is void and leaves the model as it wa
 A run that was cut goes on in the middle of its round: who has answered is not asked again,
 and a site that is asked again sends the answer that it kept.
 
+What comes after its round was closed is ``lateness``'s to judge: discarded, or carried once.
+A measured round that makes the model worse at several sites is held (``hold``): the model
+goes back to the round before it, and the round stays in the history, used up.
 A site whose replies were bad too often is not asked until a person lifts it (``quarantine``).
 A site that refuses to train for want of budget is not asked to train again in this run: no
 later answer can differ. It is still asked for evaluations, which other patients pay for.
@@ -25,13 +28,17 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from aggregator import checkpoints, quarantine
 from aggregator.exchange import receive
+from aggregator.hold import fall_at, hold
 from aggregator.intake import Intake
+from aggregator.lateness import Lateness
+from aggregator.lineage import read_lineage
 from aggregator.members import Members
-from aggregator.resume import Cut, Standing
+from aggregator.resume import Cut, Standing, stand
 from aggregator.scoring import Scoring
 from aggregator.setup import RunSetup
 from aggregator.store import Store
 from fedrad.errors import RunError
+from fedrad.hours import parse_hours, until_worked_s
 from fedrad.protocol.codec import encode_arrays, encode_request
 from fedrad.protocol.messages import Phase, Request
 from fedrad.task import is_evaluation_round
@@ -45,9 +52,9 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
     def __init__(self, setup: RunSetup, store: Store, members: Members, standing: Standing) -> None:
         self._setup, self._store, self._members = setup, store, members
         self._intake, self._scoring = Intake(setup, store), Scoring(setup, store)
+        self._lateness = Lateness(setup, store, self._intake)
         self._course = standing.course
         self._last = standing.last  # the last round that is over
-        self._evaluated = standing.evaluated  # rounds committed at the last evaluation
         self._cut = standing.cut
 
     def start(self, grid: Grid, initial_arrays: ArrayRecord, *_: Any, **__: Any) -> Result:
@@ -93,15 +100,22 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
             The next model, or ``None`` if fewer than the quorum were accepted.
         """
         accepted = dict(self._cut.accepted) if self._cut else {}
+        late = dict(self._cut.late) if self._cut else {}
+        like = self._course.moving
         for reply in replies:
-            accepted |= self._intake.take_update(reply, self._course.moving)
-        self._intake.close()
+            if self._lateness.knows(reply):
+                here = accepted.keys() | late.keys()
+                late |= self._lateness.take(reply, like, server_round, here=here)
+            else:
+                accepted |= self._intake.take_update(reply, like)
+        self._lateness.missed(self._intake.close())
         if len(accepted) < self._setup.task.federation.quorum:
             self._store.record_round(server_round, "void")
             return None, MetricRecord({"accepted": len(accepted)})
         if self._cut is None or not self._cut.closed:
             self._store.record_round(server_round, "received")
-        if not self._fold(server_round, accepted):
+        late = {site: digest for site, digest in late.items() if site not in accepted}
+        if not self._fold(server_round, accepted, late):
             self._store.record_round(server_round, "void")
             return None, MetricRecord({"accepted": len(accepted)})
         return encode_arrays(self._course.model), MetricRecord({"accepted": len(accepted)})
@@ -154,16 +168,25 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         del arrays
         self.aggregate_evaluate(number, replies)
         self._cut = None
-        self._store.record_round(number, "evaluated")
+        self._judge(number)
         self._members.enforce()
-        self._evaluated = self._course.committed
         self._setup.progress.evaluation_done(number)
+
+    def _judge(self, number: int) -> None:
+        """Close a measured round; go back to the one before if the gate holds it."""
+        fall = fall_at(self._setup, self._store, number)
+        if fall is None:
+            self._store.record_round(number, "evaluated")
+            return
+        hold(self._store, number, fall, model_digest=self._course.digest)
+        stand(self._setup, self._store, self._course)
+        self._setup.progress.round_closed(number, "held")
 
     def _messages(
         self, phase: Phase, number: int, arrays: ArrayRecord, nodes: dict[int, str]
     ) -> list[Message]:
         messages = []
-        course = self._course
+        course, deadline_s = self._course, self._deadline_s()
         digest = course.released_digest if phase == "evaluate" else course.digest
         answered = self._cut.answered if self._cut else frozenset()
         for node, site in nodes.items():
@@ -175,35 +198,55 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
                 round=number,
                 phase=phase,
                 model_digest=digest,
-                deadline_s=self._setup.task.federation.deadline_s,
+                deadline_s=deadline_s,
                 ledger_head=self._intake.heads.get(site, ""),
             )
             content = encode_request(request, arrays)
-            ttl_s = request.deadline_s + _TTL_MARGIN_S
+            ttl_s = deadline_s * self._rounds_alive + _TTL_MARGIN_S
             message = Message(content, node, phase, ttl=ttl_s, group_id=str(number))
             self._intake.expect(node, request, site)
             messages.append(message)
         return messages
 
+    def _deadline_s(self) -> float:
+        """Return the seconds from now in which the sites' promised hours hold the deadline."""
+        plan = self._setup.task.federation
+        return until_worked_s(parse_hours(plan.hours), self._setup.clock.now(), plan.deadline_s)
+
+    @property
+    def _rounds_alive(self) -> int:
+        """For how many deadlines a question may be answered."""
+        plan = self._setup.task.federation
+        return 1 + plan.staleness if plan.late == "carry" else 1
+
     def _replies(self, grid: Grid, messages: Iterable[Message]) -> Iterator[Message]:
         asked = list(messages)
         del messages
+        number = max((int(message.metadata.group_id) for message in asked), default=0)
+        trains = any(message.metadata.message_type == "train" for message in asked)
+        late = self._lateness.ids(number) if asked else []
+        if hasattr(grid, "keep"):  # a grid that forgets what is out when it is asked anew
+            grid.keep(late)
         ids = [message_id for message_id in grid.push_messages(asked) if message_id]
         self._intake.sent(asked)
         asked.clear()  # what is asked again the grid keeps itself
-        deadline_s = self._setup.task.federation.deadline_s
-        yield from receive(grid, ids, deadline_s, clock=self._setup.clock)
+        also = late if trains else ()
+        yield from receive(grid, ids, self._deadline_s(), clock=self._setup.clock, also=also)
 
-    def _fold(self, number: int, accepted: dict[str, str]) -> bool:
-        """Make the next model from what lies on disk and commit the round, if enough is left."""
-        updates = self._course.measure(number, accepted)
-        self._note_set_aside(number, sorted(accepted.keys() - updates.files.keys()))
-        if len(updates.files) < self._setup.task.federation.quorum:
+    def _fold(self, number: int, accepted: dict[str, str], late: dict[str, str]) -> bool:
+        """Make the next model from what lies on disk and commit the round, if enough is left.
+
+        The quorum is one of updates of this very round.
+        """
+        every = accepted | late
+        updates = self._course.measure(number, every, late=late)
+        self._note_set_aside(number, sorted(every.keys() - updates.files.keys()))
+        if len(updates.files.keys() - late.keys()) < self._setup.task.federation.quorum:
             return False
         weights = self._course.fold(number, updates)
-        digest = checkpoints.accepted_digest(accepted.items())
-        self._store.record_fold(number, weights, accepted=digest, model=self._course.digest)
-        self._course.write(number, accepted)
+        digest, model = checkpoints.accepted_digest(every.items()), self._course.digest
+        self._store.record_fold(number, weights, accepted=digest, model=model, late=late)
+        self._course.write(number, every)
         self._store.record_round(number, "committed")
         return True
 
@@ -223,8 +266,9 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         """End the run if round ``number`` cannot be, evaluating what nobody measured yet."""
         reason = self._hopeless(number)
         if reason:
-            if self._course.committed > self._evaluated:
-                self._evaluate(grid, self._course.changed)
+            changed = self._course.changed
+            if read_lineage(self._store).states.get(changed) == "committed":
+                self._evaluate(grid, changed)
             raise RunError(f"the run stops after {number - 1} rounds: {reason}")
 
     def _hopeless(self, number: int) -> str:

@@ -41,8 +41,8 @@ def child(how: str, folder: Path) -> None:
 
     from aggregator.aggregation.mean import weighted_mean
     from aggregator.aggregation.optimisers import server_optimiser
+    from fedrad.federation import ServerStrategy
     from fedrad.parameters import read_safetensors
-    from fedrad.task import ServerStrategy
 
     files = {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
     weights = dict.fromkeys(files, 1 / len(files))

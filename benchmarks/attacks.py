@@ -25,9 +25,9 @@ import numpy.typing as npt
 from sklearn.datasets import load_digits
 
 from aggregator.aggregation import robust
+from fedrad.federation import Rule
 from fedrad.parameters import Parameters, write_safetensors
 from fedrad.privacy.accounting import plan_sigma
-from fedrad.task import Rule
 
 Array = npt.NDArray[np.float64]
 SITES, HOSTILE, ROUNDS, STEPS, BATCH, RATE = 10, 2, 25, 10, 32, 0.3

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from fedrad.data_contract import DataContract, Labels
 from fedrad.durable import canonical_json, write_bytes
 from fedrad.errors import SettingsError
+from fedrad.federation import Federation
 from fedrad.model_choice import ModelChoice
 from fedrad.provenance import read_provenance
 from fedrad.settings import as_table, build, read_toml, refuse_problems
@@ -25,8 +26,6 @@ SCHEMA = 1
 MOST_AUGMENTATIONS = 64  # copies of an image in one step
 MOST_VALUES = 2**28  # of one patient in one step: images x copies x pixels
 CLIP_NORMS = (0.01, 1e4)  # float32 keeps the bound between these
-FEWEST_FOR_MEDIAN = 5  # updates from which the default rule is the geometric median
-SMALLEST_QUORUM = 3  # fewer and a site could subtract itself from the aggregate
 
 _LATER = "not supported by this version of fedrad"
 
@@ -131,81 +130,6 @@ class Training:
                 f"augmentations must lie between 1 and {MOST_AUGMENTATIONS}, "
                 f"got {self.augmentations}"
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerStrategy:
-    """``strategy``: how accepted updates become the next model."""
-
-    name: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
-    rate: float = 1.0  # server learning rate
-    proximal: float = 0.0  # mu of FedProx, used by the sites
-    beta_1: float = 0.9
-    beta_2: float = 0.99
-    tau: float = 1e-3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """``rule``: how a round's updates become one."""
-
-    name: Literal[
-        "default", "mean", "geometric-median", "median", "trimmed-mean", "centred-clipping"
-    ] = "default"
-    clip: float = 2.0  # of the median norm: longer updates are shortened to it
-    ceiling: float = 10.0  # of the median norm: longer updates are set aside
-    trim: float = 0.2  # share of the sites that "trimmed-mean" drops at either end
-
-    def __post_init__(self) -> None:
-        refuse_problems("federation.rule", self)
-
-    def problems(self) -> Iterator[str]:
-        """Yield one line for each value that cannot be used."""
-        if not self.clip > 0:
-            yield f"clip must be greater than 0, got {self.clip}"
-        if not self.ceiling >= max(1.0, self.clip):
-            yield f"ceiling must be 1 or more and not below clip, got {self.ceiling}"
-        if not 0 <= self.trim < 0.5:
-            yield f"trim must lie in [0, 0.5), got {self.trim}"
-
-    def chosen(self, sites: int) -> str:
-        """Return the rule for so many updates."""
-        if self.name != "default":
-            return self.name
-        return "geometric-median" if sites >= FEWEST_FOR_MEDIAN else "mean"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Federation:
-    """``[federation]``: rounds, quorum and weights."""
-
-    rounds: int
-    spare_rounds: int = 0
-    strategy: ServerStrategy = ServerStrategy()
-    rule: Rule = Rule()
-    quorum: int = SMALLEST_QUORUM
-    deadline_s: float = 600.0
-    weight_cap: float = 0.5  # largest share of one site in an aggregate
-    bad_replies: int = 3  # that cannot be used; then a site is left alone until a person lifts it
-    average: float | None = None  # decay of the average of the rounds' models; absent: off
-
-    def __post_init__(self) -> None:
-        refuse_problems("federation", self)
-
-    def problems(self) -> Iterator[str]:
-        """Yield one line for each value that cannot be used."""
-        if self.rounds < 1 or self.spare_rounds < 0:
-            yield f"rounds must be 1 or more, got {self.rounds} and {self.spare_rounds} spare"
-        if self.quorum < SMALLEST_QUORUM:
-            yield f"quorum must be {SMALLEST_QUORUM} or more, got {self.quorum}"
-        if not self.deadline_s > 0:
-            yield f"deadline_s must be greater than 0, got {self.deadline_s}"
-        if not 0 < self.weight_cap <= 1:
-            yield f"weight_cap must lie in (0, 1], got {self.weight_cap}"
-        if self.bad_replies < 1:
-            yield f"bad_replies must be 1 or more, got {self.bad_replies}"
-        if self.average is not None and not 0 < self.average < 1:
-            yield f"average must lie between 0 and 1, got {self.average}; leave it out for none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from aggregator import checkpoints, tables
 from aggregator.comparison import Comparison, SiteComparison, Verdict
+from aggregator.lineage import standing_round
 from fedrad import seeds
 from fedrad.errors import RunError
 from fedrad.metrics.intervals import (
@@ -100,12 +101,12 @@ def with_spread(found: Sequence[Comparison | None]) -> Comparison | None:
 
 
 def final_model(run: Path) -> Parameters:
-    """Return what the last complete round released.
+    """Return what the round released whose model the run stands on.
 
     Raises:
         RunError: There is none.
     """
-    last = checkpoints.latest_round(run)
+    last = standing_round(run)
     if not last:
         raise RunError(f"{run} has no finished round to compare")
     return checkpoints.read_released(run, last)

@@ -82,6 +82,8 @@ class Screen:
         """Say so if a round counted for nothing; the bar moves on otherwise."""
         if state == "void":
             self.say(f"  round {round_number} is void: fewer sites than the quorum answered")
+        elif state == "held":
+            self.say(f"  round {round_number} is held: the model was worse at several sites")
         elif not self._console.is_terminal and round_number % 5 == 0:
             self.say(f"  {self._head}")
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrad import parameters as tensors
+from fedrad.federation import ServerStrategy
 from fedrad.parameters import Parameters
-from fedrad.task import ServerStrategy
 
 _FIRST, _SECOND = "m:", "v:"
 _NOTHING: Parameters = {}

@@ -17,8 +17,8 @@ import numpy as np
 from aggregator.aggregation import coordinates, factors
 from aggregator.aggregation.mean import weighted_sum
 from aggregator.aggregation.updates import Updates
+from fedrad.federation import Rule
 from fedrad.parameters import Parameters
-from fedrad.task import Rule
 
 _BY_DISTANCE = ("geometric-median", "centred-clipping")
 

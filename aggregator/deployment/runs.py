@@ -20,6 +20,7 @@ from aggregator.deployment.greetings import differences, read_greetings
 from aggregator.deployment.launcher import LOG
 from aggregator.deployment.state import is_running, read_note
 from aggregator.deployment.superlink import FOLDER, control
+from aggregator.lineage import standing_round
 from aggregator.quarantine import QUARANTINED
 from aggregator.registry import read_sites
 from aggregator.run_folder import DATABASE
@@ -245,14 +246,14 @@ def _study_line(home: Path, name: str) -> dict[str, Any]:
     done = latest_round(folder) or 0 if folder.exists() else 0
     table = {"study": name, "sites": sorted(study.contract.sites), "round": done}
     table |= {"rounds": study.task.federation.rounds}
-    return table | {"quarantined": sorted(_quarantined(folder))}
+    return table | {"stands_on": standing_round(folder), "quarantined": _quarantined(folder)}
 
 
 def _quarantined(folder: Path) -> list[str]:
     if not (folder / DATABASE).is_file():
         return []
     with Store(folder / DATABASE) as store:
-        return [str(row["site"]) for row in store.rows("sites", status=QUARANTINED)]
+        return sorted(str(row["site"]) for row in store.rows("sites", status=QUARANTINED))
 
 
 def _find(connection: Any, run_id: int) -> FlowerRun | None:

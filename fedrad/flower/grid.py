@@ -9,6 +9,7 @@ sends the reply that it kept. Seconds throughout.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -76,14 +77,20 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
         self._here: dict[str, tuple[Any, Any]] = {}
         self._patience = Patience(share=0.02, shortest_s=_POLL_S)
         self._next_s = 0.0
+        self._kept: set[str] = set()
         self._gone: dict[int, float] = {}  # node -> since when it is missed
+
+    def keep(self, message_ids: Iterable[str]) -> None:
+        """Let the replies to these messages be pulled after the next push too.
+
+        Their questions are not asked again.
+        """
+        self._kept = set(message_ids)
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Send messages, packed; return their ids in order."""
         asked, packer = list(messages), Packer()
-        self._out.clear()  # who has not answered by now is not waited for
-        self._here.clear()
-        self._first.clear()
+        self._forget()
         if not asked:
             return []
         self._await({message.metadata.dst_node_id for message in asked})
@@ -96,6 +103,14 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
                 self._out[message_id], self._first[message_id] = question, message_id
         self._patience.something_happened()
         return ids
+
+    def _forget(self) -> None:
+        """Forget what is out and here, less what is kept: nobody waits for it any more."""
+        self._out = {key: one for key, one in self._out.items() if key in self._kept}
+        self._here = {key: one for key, one in self._here.items() if key in self._kept}
+        self._first = {one: key for one, key in self._first.items() if key in self._out}
+        for question in self._out.values():
+            question.packed, question.next_s = RecordDict(), math.inf
 
     def _send(self, messages: list[Message], packed: list[RecordDict]) -> list[str]:
         contents = [message.content for message in messages]

@@ -68,3 +68,21 @@ def test_lost_tensors_are_said_to_be_lost(tmp_path: Path) -> None:
     (tmp_path / "state" / "replies" / "s1.safetensors").unlink()
     with pytest.raises(DamagedStateError, match="cannot be read as safetensors"):
         outbox.kept(tmp_path, "s1")
+
+
+def test_a_kept_reply_whose_tensors_changed_is_not_sent(tmp_path: Path) -> None:
+    outbox.keep(tmp_path, reply())
+    path = tmp_path / "state" / "replies" / "s1.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedStateError, match="differs from its digest"):
+        outbox.kept(tmp_path, "s1")
+
+
+def test_answers_of_earlier_rounds_are_acknowledged_by_a_later_one_of_their_study(
+    tmp_path: Path,
+) -> None:
+    outbox.keep(tmp_path, reply("s", 3))
+    found = [outbox.moved_on(tmp_path, study, 2) for study in ("s", "other")]
+    assert (found, outbox.moved_on(tmp_path, "s", 3)) == ([True, False], False)

@@ -7,8 +7,8 @@ import pytest
 
 from aggregator.aggregation.optimisers import server_optimiser
 from fedrad.errors import ParametersError
+from fedrad.federation import ServerStrategy
 from fedrad.parameters import Parameters, digest
-from fedrad.task import ServerStrategy
 
 ADAM = ServerStrategy(name="fedadam", rate=0.1, beta_1=0.9, beta_2=0.99, tau=1e-3)
 

@@ -14,8 +14,8 @@ from scipy.optimize import minimize
 from aggregator.aggregation import factors, robust, updates
 from aggregator.aggregation.robust import Measured
 from fedrad.errors import SettingsError
+from fedrad.federation import Rule
 from fedrad.parameters import Parameters, digest, write_safetensors
-from fedrad.task import Rule
 
 NAMES = ("mean", "geometric-median", "median", "trimmed-mean", "centred-clipping")
 LOOSE = {"clip": 1e6, "ceiling": 1e6}
