@@ -101,7 +101,8 @@ def _alarms(
 
 def _evidence(alarm: alarms.Alarm, window: Mapping[str, Reading], judged: Judgement) -> str:
     path = judged.paths[alarm.channel]
-    moved, same = [], []
+    moved: list[str] = []
+    same: list[str] = []
     for channel, reading in window.items():
         if channel != alarm.channel:
             (same if reading.p >= AS_BEFORE else moved).append(SPOKEN[channel])
