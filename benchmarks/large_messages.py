@@ -89,7 +89,11 @@ def most(text: str, mark: str) -> int:
 def our_rounds(folder: Path, mib: int, rounds: int) -> tuple[dict[str, int], list[int]]:
     """Move the model through fedrad's transport; return memory by process, database sizes."""
     deployed.SITES = SITES
-    settings = (f"federation.rounds={rounds}", "federation.deadline_s=1800.0")
+    settings = (
+        f"federation.rounds={rounds}",
+        f"evaluation.every_rounds={rounds}",
+        "federation.deadline_s=1800.0",
+    )
     running = Federation(make_doors(folder, *settings))
     running.start("hub", "aggregator", running.hub)
     try:
