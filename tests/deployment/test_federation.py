@@ -89,7 +89,8 @@ def test_status_and_sites_tell_what_is_there(federation: Federation) -> None:
     table = status_table(federation.hub)
     assert (table["running"], table["state"]) == (True, "open")
     assert {row["site"]: row["node"] for row in table["sites"]} == dict.fromkeys(SITES, "online")
-    assert table["studies"] == [{"study": STUDY, "sites": sorted(SITES), "round": 1, "rounds": 1}]
+    about = {"study": STUDY, "sites": sorted(SITES), "round": 1, "rounds": 1, "quarantined": []}
+    assert table["studies"] == [about]
 
 
 def test_a_second_server_of_one_home_is_refused(federation: Federation) -> None:
@@ -108,6 +109,29 @@ def test_no_site_listens_beyond_the_loopback(federation: Federation) -> None:
     rows = [line.split() for name in ("tcp", "tcp6") for line in table(name)]
     hosts = {row[1].split(":")[0] for row in rows if row[3] == "0A" and row[9] in own}
     assert hosts == {"0100007F"}
+
+
+def test_no_secret_is_an_argument_or_in_the_environment_of_a_program(
+    federation: Federation,
+) -> None:
+    """Others on the machine may read arguments; both end in crash reports and listings."""
+    secrets = set(_secrets(federation.homes.folder))
+    assert len(secrets) > 4 * 3  # of each home: keys, split key, what its programs share
+    shown = b""
+    for pid in federation.pids(""):
+        shown += b"".join(
+            Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ")
+        )
+    for program in (b"nginx", b"superlink", b"connector", b"runner", b"FLWR_HOME="):
+        assert program in shown
+    assert not [secret for secret in secrets if secret in shown]
+
+
+def _secrets(folder: Path) -> Iterator[bytes]:
+    """Yield what is secret in every home: the second line of a key file, or all of it."""
+    for path in (*folder.rglob("*.key"), *folder.rglob("*.secret")):
+        content = path.read_bytes()
+        yield content.splitlines()[1] if content.startswith(b"-----") else content.strip()
 
 
 def sockets(pid: int) -> set[str]:
