@@ -29,6 +29,7 @@ WEIGHTS: Mapping[str, float] = {
     "population": 0.1,
 }
 """How one window's false alarms are shared out: most to what is hardest to see."""
+_RIDGE = 1e-12  # without any noise shares add up to 1 exactly: no variance in one direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def distance(view: View, before: View, spread: Spread) -> tuple[float, float]:
     patients = sampling(spread, view.counts) + sampling(spread, before.counts)
     noise = view.noise + before.noise
     rest = view.values - before.values
-    variance = spread.factor * patients + noise
+    variance = spread.factor * patients + noise + _RIDGE * np.eye(len(rest))
     statistic = float(rest @ np.linalg.solve(variance, rest))
     if len(spread.factors) == 1:
         return statistic, float(chi2.sf(statistic, len(rest)))

@@ -12,6 +12,7 @@ from scipy.stats import binom
 from window_patients import LAYOUT, THERE, images_of, patients, reference, window
 
 from fedrad.errors import DataError, ProtocolError
+from fedrad.shift.blocks import whole_window
 from fedrad.shift.estimates import CHANNELS
 from fedrad.shift.moments import LENGTH
 from fedrad.shift.reference import reference_of
@@ -22,7 +23,7 @@ from fedrad.shift.statistics import (
     readings,
 )
 from fedrad.shift.tags import counted
-from fedrad.shift.windows import together
+from fedrad.shift.windows import Released, together
 
 BEFORE = reference(np.random.default_rng(1))
 
@@ -83,6 +84,19 @@ def test_too_few_patients_are_not_estimable_and_say_nothing() -> None:
         reference_of([few, few], LAYOUT)
     with pytest.raises(DataError, match="2 windows or more"):
         reference_of([few], LAYOUT)
+
+
+def test_exact_windows_are_read_too() -> None:
+    """Where a simulation releases exact sums there is no noise to make a matrix regular."""
+    rng = np.random.default_rng(9)
+
+    def exact(brighter: float) -> Released:
+        return Released(("w",), whole_window(*patients(rng, brighter=brighter), LAYOUT))
+
+    before = reference_of([exact(0.0) for _ in range(6)], LAYOUT)
+    unchanged, changed = (readings(exact(by), before, LAYOUT) for by in (0.0, 0.2))
+    assert min(reading.p for reading in unchanged.values()) > 1e-3
+    assert changed["image"].p < 1e-6
 
 
 def test_another_tasks_edges_are_refused() -> None:
