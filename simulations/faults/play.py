@@ -67,6 +67,12 @@ def play(schedule: Schedule, studies: Studies, folder: Path) -> History:
     return history
 
 
+def live_on(history: History) -> str:
+    """Start the coordinator once, on whatever is in the folder; return how its life ended."""
+    history.lives.append(_Stage(history).live())
+    return history.lives[-1]
+
+
 @contextmanager
 def quiet_logs() -> Iterator[None]:
     """Let programs say nothing for a while."""
@@ -94,16 +100,21 @@ class _Stage(Silent):
     def play(self) -> None:
         """Start the coordinator until its run is over."""
         history = self._history
-        setup = history.plan.setup(history.run, clock=self._clock, progress=self)
-        with _stand_ins(self._site_of()), shortcuts.taken(), self._disk.watched(), quiet_logs():
+        with self._disk.watched():
             while len(history.lives) < MOST_LIVES:
-                history.lives.append(self._live(setup))
+                history.lives.append(self.live())
                 if history.lives[-1] in ("done", "hung") or self._is_over():
                     break
                 self._clock.sleep(_BETWEEN_S)
                 self._disk.revive(HUB, history.run)
                 self._spoil("ledger", "kept", but=True)
         history.fired, history.leaks = self._disk.fired, self._network.leaks
+
+    def live(self) -> str:
+        """Start the coordinator once; return how its life ended."""
+        setup = self._history.plan.setup(self._history.run, clock=self._clock, progress=self)
+        with _stand_ins(self._site_of()), shortcuts.taken(), quiet_logs():
+            return self._live(setup)
 
     def round_started(self, round_number: int, *, committed: int, rounds: int) -> None:
         """Let clocks jump, and damage the sites' files."""

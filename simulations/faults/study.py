@@ -167,6 +167,10 @@ class Truth:
     updates: dict[str, tuple[str, int, Parameters]] = field(default_factory=dict)
     # digest of an update -> who made it, in which round, and its tensors
 
+    def note(self, met: Met) -> None:
+        """Note that patients are about to be met."""
+        self.met.append(met)
+
     def made(self, site: str, number: int, update: Parameters) -> None:
         """Note an update that a site made, whatever becomes of it."""
         self.updates[digest(update)] = (site, number, update)
@@ -187,7 +191,7 @@ class Work:
         name, number = self.home.name, self.duty.request.round
         lines = (self.home / LEDGER).read_bytes().splitlines()
         seen = tuple(hashlib.sha256(line).hexdigest() for line in lines)
-        self.truth.met.append(
+        self.truth.note(
             Met(home=name, stream=stream, round=number, reply_id=reply_id, steps=steps, ledger=seen)
         )
         return sum(met.reply_id == reply_id and met.home == name for met in self.truth.met)
