@@ -138,8 +138,8 @@ class Keeper:
         self.child = None
         self._wait_s = self._shortest_s if lived_s > _STEADY_S else self._wait_s
         self._next_s = time.monotonic() + self._wait_s
-        said = {"program": self.plan.name, "status": status, "again_in_s": self._wait_s}
-        _log.warning("process ended", extra=said)
+        said = (self.plan.name, status, self._wait_s, self.plan.log)
+        _log.warning("%s ended with status %s; started again in %.1f s; see %s", *said)
         self._wait_s = min(2 * self._wait_s, self._longest_s)
 
 

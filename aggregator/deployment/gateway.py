@@ -10,7 +10,9 @@ Flower tries 503 again and gives up after 429, so the limit answers 503.
 from __future__ import annotations
 
 import os
+import resource
 import shutil
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,7 @@ FLEET_PATHS = (
     "push-object",
     "confirm-message-received",
 )
+_CONNECTIONS = 4096  # of one worker; a stranger holds one for 10 s by half a handshake
 _SCRATCH = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -75,6 +78,16 @@ class Gateway:
             durable.write_bytes(path, text)
         return not same
 
+    def answers(self, wait_s: float) -> bool:
+        """Whether somebody listens at its address."""
+        host, _, port = self.settings.gateway.listen.rpartition(":")
+        here = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104
+        try:
+            socket.create_connection((here, int(port)), timeout=wait_s).close()
+        except OSError:
+            return False
+        return True
+
     def _text(self, sites: Iterable[Enrolled]) -> str:
         gateway, ports = self.settings.gateway, self.settings.ports
         bound = "\n".join(f'    "{pair}" 1;' for site in sites for pair in _pairs(site))
@@ -82,6 +95,8 @@ class Gateway:
         return _TEXT.format(
             folder=self.folder,
             user=_user(),
+            connections=_CONNECTIONS,
+            files=_files(),
             pid=self.folder / PID,
             log=self.folder / LOG,
             greet=versions.PATH,
@@ -113,13 +128,20 @@ def _user() -> str:
     return "" if os.geteuid() else "user root;\n"
 
 
+def _files() -> int:
+    """Return how many files a worker may open: two for each connection, if the system allows."""
+    wanted, most = 2 * _CONNECTIONS + 64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+
+
 _TEXT = """\
 # Written by fedrad-aggregator start; changes here are lost.
 daemon off;
 {user}worker_processes 2;
 pid {pid};
 error_log {log} warn;
-events {{ worker_connections 512; }}
+worker_rlimit_nofile {files};
+events {{ worker_connections {connections}; }}
 http {{
   access_log off;
   server_tokens off;

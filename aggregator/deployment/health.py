@@ -6,12 +6,12 @@ changes nothing and waits seconds at most; whether hospitals are there is ``runs
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import grpc  # type: ignore[import-untyped]  # as below: no stubs, and Flower brings them
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 
+from aggregator.deployment.gateway import Gateway
 from aggregator.deployment.state import is_running
 from aggregator.home import read_coordinator
 
@@ -29,9 +29,7 @@ def sick(home: Path) -> str:
         return "no server runs"
     if not _serves(f"127.0.0.1:{settings.ports.health}"):
         return "Flower's server does not answer"
-    host, _, port = settings.gateway.listen.rpartition(":")
-    reached = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104
-    return "" if _open(reached, int(port)) else "the gateway does not answer"
+    return "" if Gateway(home, settings).answers(_WAIT_S) else "the gateway does not answer"
 
 
 def _serves(address: str) -> bool:
@@ -42,11 +40,3 @@ def _serves(address: str) -> bool:
         except grpc.RpcError:
             return False
     return bool(found.status == health_pb2.HealthCheckResponse.SERVING)
-
-
-def _open(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=_WAIT_S).close()
-    except OSError:
-        return False
-    return True

@@ -77,14 +77,14 @@ class _Server:
         self._seen: tuple[tuple[str, int], ...] = ()
 
     def tend(self) -> bool:
-        """Do what is due; ``True`` once, when the gateway opened for the first time."""
+        """Do what is due; ``True`` once, when the gateway answers for the first time."""
         self._link.tend()
         self._look()
         if self._launcher is None:
             return False
         self._launcher.tend()
         self._door.tend()
-        opened = not self._open and self._door.alive
+        opened = not self._open and self._door.alive and self._gateway.answers(_TICK_S)
         if opened:
             self._open = True
             write_note(self._home, state="open")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -227,6 +229,19 @@ def test_a_client_that_speaks_slowly_is_cut_off(hub: Federation) -> None:
         door.sendall(b"POST /v1/fleet/pull-messages HTTP/1.1\r\nHost: x\r\n")
         door.settimeout(120)
         assert not door.recv(100)  # closed, without a word
+
+
+def test_strangers_who_begin_a_handshake_and_stop_shut_no_hospital_out(hub: Federation) -> None:
+    """They need no certificate for it, and no limit of requests counts them."""
+    host, _, port = read_coordinator(hub.hub).coordinator.address.partition(":")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    with ExitStack() as strangers:
+        for _ in range(1200):
+            door = strangers.enter_context(socket.create_connection((host, int(port)), timeout=5))
+            door.sendall(b"\x16\x03\x01\x02\x00\x01")
+        assert _answers(hub)
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def with_limits(hub: Federation, rate: int, burst: int) -> str:

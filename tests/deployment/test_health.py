@@ -5,13 +5,17 @@ from __future__ import annotations
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from deployed import make_doors
 
 from aggregator.cli import app as aggregator_app
 from aggregator.deployment import health as hub_health
-from aggregator.deployment.state import only_server
+from aggregator.deployment.gateway import Gateway
+from aggregator.deployment.server import _Server
+from aggregator.deployment.state import only_server, read_note
+from aggregator.home import read_coordinator
 from fedrad.processes import Child, Plan, free_port
 from site_client.cli import app as site_app
 from site_client.node import health as site_health
@@ -61,6 +65,21 @@ def test_a_coordinator_without_a_server_is_sick(homes: Path) -> None:
 def test_a_lock_alone_is_no_server(homes: Path) -> None:
     with only_server(homes / "hub"):
         assert hub_health.sick(homes / "hub") == "Flower's server does not answer"
+
+
+def test_a_server_is_open_once_its_gateway_answers(homes: Path) -> None:
+    """A port that is taken, or not this user's, ends nginx a moment after it was started."""
+    server = object.__new__(_Server)
+    server._home, server._open = homes / "hub", False
+    server._gateway = Gateway(homes / "hub", read_coordinator(homes / "hub"))
+    server._look = lambda: None
+    server._link = server._launcher = SimpleNamespace(tend=lambda: None)
+    server._door = SimpleNamespace(tend=lambda: None, alive=True)
+    host, _, port = server._gateway.settings.gateway.listen.partition(":")
+    assert not server.tend()
+    with socket.create_server((host, int(port))):
+        assert [server.tend(), server.tend()] == [True, False]
+    assert read_note(homes / "hub")["state"] == "open"
 
 
 def site_home(homes: Path) -> Path:

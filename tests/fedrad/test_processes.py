@@ -63,6 +63,19 @@ def test_a_child_that_keeps_dying_is_started_ever_more_rarely(tmp_path: Path) ->
     assert waits == [1, 2, 4, 4]
 
 
+def test_a_child_that_dies_is_told_by_name_with_the_log_that_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "log"
+    keeper = Keeper(Plan(name="gateway", command=(sys.executable, "-c", "exit(3)"), log=log))
+    keeper.tend()
+    assert keeper.child is not None
+    keeper.child.process.wait(60)
+    keeper.tend()
+    assert caplog.messages[-1].startswith("gateway ended with status 3; started again in 0.5 s")
+    assert caplog.messages[-1].endswith(f"see {log}")
+
+
 def test_what_a_child_started_ends_with_it(tmp_path: Path) -> None:
     code = (
         "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True)"
