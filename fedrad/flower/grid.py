@@ -19,21 +19,12 @@ from flwr.app import Error, Message, RecordDict
 
 from fedrad.flower.lookup import private
 from fedrad.flower.packing import Packer, unpack
+from fedrad.flower.pulling import pull
 from fedrad.flower.pushing import push
 from fedrad.flower.waits import SHORTEST_S, Patience
 
 _HttpGrid = private("flwr.superlink.grid.http_grid", "HttpGrid")
 _pb = private("flwr.proto", "runtime_pb2")
-_pull_tree = private(
-    "flwr.supercore.inflatable.inflatable_utils", "pull_and_inflate_object_from_tree"
-)
-_pull_fn = private(
-    "flwr.supercore.inflatable.inflatable_protobuf_utils", "make_pull_object_fn_protobuf"
-)
-_confirm_fn = private(
-    "flwr.supercore.inflatable.inflatable_protobuf_utils",
-    "make_confirm_message_received_fn_protobuf",
-)
 _ErrorCode = private("flwr.common.constant", "ErrorCode")
 _make_message = private("flwr.app.message", "make_message")
 _metadata_from = private("flwr.common.serde", "metadata_from_proto")
@@ -184,12 +175,7 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
         """Pull one reply's content; a reply that cannot be had is an error reply."""
         run_id, client = self._run.run_id, self._runtime_client
         try:
-            message = _pull_tree(
-                tree,
-                _pull_fn(client.PullObject, self.node, run_id),
-                _confirm_fn(client.ConfirmMessageReceived, self.node, run_id),
-                return_type=Message,
-            )
+            message = pull(client, self.node, run_id, tree)
         except _REFUSED_OBJECTS:
             return _unavailable(head, self._first[head.metadata.reply_to_message_id])
         message.metadata.__dict__["_message_id"] = head.metadata.message_id
@@ -197,7 +183,7 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
         message.metadata.__dict__["_reply_to_message_id"] = first
         if message.has_content():
             message.content = unpack(message.content)
-        return cast("Message", message)
+        return message
 
 
 def _unavailable(head: Any, asked: str) -> Message:

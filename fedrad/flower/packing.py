@@ -12,7 +12,6 @@ Nothing here is pickled, and nothing is allocated that the bytes do not hold.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any, cast
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -66,20 +65,23 @@ def unpack(content: RecordDict) -> RecordDict:
         body, index = cast("bytes", head["rest"]), json.loads(cast("str", head["index"]))
         found = _from_proto(_Proto.FromString(body))
         for name, lines in index.items():
-            found[name] = ArrayRecord(dict(_tensors(content[name], json.loads(lines))))
+            found[name] = _unpacked(content[name], json.loads(lines))
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError, _DecodeError):
         return content
     return cast("RecordDict", found)
 
 
-def _tensors(record: Any, lines: list[list[Any]]) -> Iterator[tuple[str, Array]]:
-    data, start = record.pop("all").data, 0
+def _unpacked(packed: Any, lines: list[list[Any]]) -> ArrayRecord:
+    """Return the tensors of a packed record, as views of its bytes."""
+    data, start, record = memoryview(packed.pop("all").data), 0, ArrayRecord()
     for name, dtype, shape, stype, length in lines:
         if not 0 <= length <= len(data) - start:
             raise ValueError(length)
-        part = data[start : start + length]
-        yield name, Array(dtype=dtype, shape=tuple(shape), stype=stype, data=part)
+        array = Array(dtype=dtype, shape=tuple(shape), stype=stype, data=b"")
+        array.data = cast("bytes", data[start : start + length])
+        record[name] = array
         start += length
+    return record
 
 
 def _is_large(record: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import httpx
 from flwr.app import Context, Error, Message
@@ -17,6 +17,7 @@ from flwr.app import Context, Error, Message
 from fedrad.errors import RunError
 from fedrad.flower.lookup import private
 from fedrad.flower.packing import Packer, unpack
+from fedrad.flower.pulling import pull
 from fedrad.flower.pushing import push
 from fedrad.flower.waits import shorten_object_waits
 
@@ -33,16 +34,6 @@ _Node = private("flwr.proto.node_pb2", "Node")
 _Identity = private("flwr.supercore.task_identity", "TaskIdentity")
 _context_from = private("flwr.common.serde", "context_from_proto")
 _message_from = private("flwr.common.serde", "message_from_proto")
-_pull_tree = private(
-    "flwr.supercore.inflatable.inflatable_utils", "pull_and_inflate_object_from_tree"
-)
-_pull_fn = private(
-    "flwr.supercore.inflatable.inflatable_protobuf_utils", "make_pull_object_fn_protobuf"
-)
-_confirm_fn = private(
-    "flwr.supercore.inflatable.inflatable_protobuf_utils",
-    "make_confirm_message_received_fn_protobuf",
-)
 
 CLIENT_TASK = str(_TaskType.CLIENT_APP)
 SERVER_TASK = str(_TaskType.SERVER_APP)
@@ -200,17 +191,11 @@ def _reply(
 
 
 def _inflate(client: Any, found: Any, pulled: Any) -> Message:
-    node, run_id = _Node(node_id=found.context.node_id), found.run.run_id
-    tree = pulled.message_object_trees[0]
-    message = _pull_tree(
-        tree,
-        _pull_fn(client.PullObject, node, run_id),
-        _confirm_fn(client.ConfirmMessageReceived, node, run_id),
-        return_type=Message,
-    )
+    node, tree = _Node(node_id=found.context.node_id), pulled.message_object_trees[0]
+    message = pull(client, node, found.run.run_id, tree)
     message.metadata.__dict__["_message_id"] = tree.object_id
     message.content = unpack(message.content)
-    return cast("Message", message)
+    return message
 
 
 def _push_message(client: Any, message: Message) -> None:

@@ -38,6 +38,7 @@ _REPLY_TEXT = (
     "fedrad_version",
 )
 _LONGEST = 200  # characters: names and digests, which both ends write into their records
+_LONGEST_HEADER = 1 << 16  # bytes of a .npy file before its values; ours have 128
 _CHOICES = {
     "phase": get_args(Phase),
     "outcome": get_args(Outcome),
@@ -223,9 +224,10 @@ def _list(record: ConfigRecord, name: str, kind: type) -> list[Any]:
 def _tensor(name: str, array: Array) -> npt.NDArray[Any]:
     """Decode one tensor from its ``.npy`` bytes without copying or trusting the header."""
     try:
-        file = io.BytesIO(array.data)
+        whole = memoryview(array.data)
+        file = io.BytesIO(whole[:_LONGEST_HEADER])
         shape, fortran, dtype = _npy_header(file)
-        data = memoryview(array.data)[file.tell() :]
+        data = whole[file.tell() :]
         if array.stype != "numpy.ndarray" or dtype.hasobject or fortran:
             raise ValueError
         return np.frombuffer(data, dtype).reshape(shape)

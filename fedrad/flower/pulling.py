@@ -1,0 +1,98 @@
+"""Pull a message from the other end of a Runtime API, its tensors once.
+
+Flower's own way has the pieces of a tensor, their sum, and a copy of the sum in memory at the same
+time. Here a piece is added to its tensor as it comes, and dropped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
+
+from flwr.app import Array, ArrayRecord, Message
+
+from fedrad.flower.lookup import private
+
+_UTILS = "flwr.supercore.inflatable.inflatable_utils"
+_PROTO = "flwr.supercore.inflatable.inflatable_protobuf_utils"
+_OBJECT = "flwr.supercore.inflatable.inflatable_object"
+_pull_objects = private(_UTILS, "pull_objects")
+_kinds = private(_UTILS, "inflatable_class_registry")
+_pull_fn = private(_PROTO, "make_pull_object_fn_protobuf")
+_confirm_fn = private(_PROTO, "make_confirm_message_received_fn_protobuf")
+_head_of = private(_OBJECT, "get_object_head_values_from_object_content")
+_DIVIDER = private("flwr.supercore.constant", "HEAD_BODY_DIVIDER")
+_ARRAY_DEPTH = 3  # message, record dict, array record, array, pieces
+_MOST_BYTES = 1 << 32  # of one array: a piece that is named again and again makes any size
+
+Pull = Callable[[str], bytes]
+
+
+def pull(client: Any, node: Any, run_id: int, tree: Any) -> Message:
+    """Return the message whose objects are named in ``tree``, and confirm that it came.
+
+    Args:
+        client: Of the Runtime API.
+        node: Who pulls, as Flower describes it.
+        run_id: The message's run.
+        tree: The ids of the message and of all that it is made of.
+
+    Raises:
+        ObjectPullError: An object did not come.
+        TypeError, ValueError, KeyError: The objects do not make a message.
+    """
+    fetch = _pull_fn(client.PullObject, node, run_id)
+    contents = _pull_objects([found.object_id for found in _small(tree)], fetch)
+    try:
+        message = _inflated(tree, contents, fetch)
+    finally:
+        _confirm_fn(client.ConfirmMessageReceived, node, run_id)(tree.object_id)
+    if not isinstance(message, Message):
+        raise TypeError(f"a {type(message).__name__} is no message")
+    return message
+
+
+def _small(tree: Any, depth: int = 0) -> Iterator[Any]:
+    """Yield the objects that are no pieces of tensors."""
+    yield tree
+    if depth < _ARRAY_DEPTH:
+        for child in tree.children:
+            yield from _small(child, depth + 1)
+
+
+def _inflated(tree: Any, contents: dict[str, bytes], fetch: Pull) -> Any:
+    content = contents[tree.object_id]
+    name, children, _ = _head_of(content)
+    if _kinds[name] is ArrayRecord:
+        return _record(content, contents, fetch)
+    below = {child.object_id: _inflated(child, contents, fetch) for child in tree.children}
+    return _kinds[name].inflate(content, children={key: below[key] for key in children})
+
+
+def _record(content: bytes, contents: dict[str, bytes], fetch: Pull) -> ArrayRecord:
+    """Return a record of tensors; Flower would copy what its constructor is given."""
+    record = ArrayRecord()
+    for name, key in json.loads(_body(content).tobytes()).items():
+        told = json.loads(_body(contents[key]).tobytes())
+        shape = tuple(told["shape"])
+        array = Array(dtype=told["dtype"], shape=shape, stype=told["stype"], data=b"")
+        pieces = _head_of(contents[key])[1]
+        array.data = _data([pieces[place] for place in told["arraychunk_ids"]], fetch)
+        record[name] = array
+    return record
+
+
+def _data(pieces: Iterable[str], fetch: Pull) -> bytes:
+    """Return the bytes of a tensor, as a view that cannot be written to."""
+    data = bytearray()
+    for key in pieces:
+        piece = _body(_pull_objects([key], fetch)[key])
+        if len(data) + len(piece) > _MOST_BYTES:
+            raise ValueError(f"an array is larger than {_MOST_BYTES} bytes")
+        data += piece
+    return cast("bytes", memoryview(data).toreadonly())
+
+
+def _body(content: bytes) -> memoryview:
+    return memoryview(content)[content.index(_DIVIDER) + len(_DIVIDER) :]
