@@ -85,10 +85,13 @@ def _count(
 
 
 def false_alarms(setting: Setting, draws: range, epsilons: Sequence[float]) -> Tally:
-    """Judge paths of ``HORIZON`` unchanged windows."""
-    tally = Tally()
+    """Judge paths of ``HORIZON`` unchanged windows.
+
+    Prevalence is .32 in all of them, so that the bank's negatives last for a path.
+    """
+    tally, same = Tally(), Shift(prevalence=0.32)
     for site, draw, hospital in _dealt(setting, "null", draws):
-        rows = [hospital.window() for _ in range(WINDOWS + HORIZON)]
+        rows = [hospital.window(same) for _ in range(WINDOWS + HORIZON)]
         for epsilon in epsilons:
             key = (setting.seed, site, draw, "null", str(epsilon))
             found, limits = _read(rows, epsilon, key)
