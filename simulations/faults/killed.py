@@ -91,6 +91,11 @@ def _live(plan: Plan, folder: Path, life: int, wait_s: float) -> int:
             status = _OVER if over else _STOPPED if said.startswith("stopped") else 1
         finally:
             os._exit(status)
-    time.sleep(wait_s)
-    os.kill(child, signal.SIGKILL)  # one that has ended is still there to be waited for
+    end_s = time.monotonic() + wait_s
+    while time.monotonic() < end_s:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -13,6 +13,8 @@ from simulations.faults.history import read
 from simulations.faults.invariants import check
 from simulations.faults.killed import play_killed
 
+pytestmark = pytest.mark.long
+
 
 def test_a_study_that_is_killed_again_and_again_breaks_no_promise(memory: Path, studies) -> None:
     folder = Path(tempfile.mkdtemp(dir=memory))
@@ -22,7 +24,6 @@ def test_a_study_that_is_killed_again_and_again_breaks_no_promise(memory: Path, 
     assert not check(history)
 
 
-@pytest.mark.long
 def test_two_hundred_kills_of_whole_studies_break_no_promise(memory: Path, studies) -> None:
     rng, kills = np.random.default_rng(4), 0
     while kills < 200:
