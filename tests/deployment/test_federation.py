@@ -89,7 +89,8 @@ def test_status_and_sites_tell_what_is_there(federation: Federation) -> None:
     table = status_table(federation.hub)
     assert (table["running"], table["state"]) == (True, "open")
     assert {row["site"]: row["node"] for row in table["sites"]} == dict.fromkeys(SITES, "online")
-    about = {"study": STUDY, "sites": sorted(SITES), "round": 1, "rounds": 1, "quarantined": []}
+    about = {"study": STUDY, "sites": sorted(SITES), "round": 1, "rounds": 1}
+    about |= {"stands_on": 1, "quarantined": []}
     assert table["studies"] == [about]
 
 
