@@ -16,6 +16,7 @@ from scipy import fft
 from fedrad.errors import DataError
 
 Floats = npt.NDArray[np.float64]
+Plane = npt.NDArray[np.float32]
 
 NAMES = (
     "mean",
@@ -58,7 +59,7 @@ def describe(image: npt.NDArray[np.float32]) -> Floats:
         [1] Immerkaer, Fast Noise Variance Estimation, CVIU 64, 1996 (a Laplacian sees noise
             and little of the anatomy).
     """
-    values = np.asarray(image, dtype=np.float64)
+    values = np.asarray(image, dtype=np.float32)
     if values.ndim not in (2, 3) or min(values.shape[-2:]) < SMALLEST or not values.size:
         raise DataError(f"descriptors need an image or a volume, got the shape {values.shape}")
     if values.ndim == 2:
@@ -67,15 +68,15 @@ def describe(image: npt.NDArray[np.float32]) -> Floats:
     return np.asarray(np.mean([_of_plane(values[place]) for place in places], axis=0))
 
 
-def _of_plane(plane: Floats) -> Floats:
-    low, middle, high = np.percentile(plane, (5, 50, 95))
+def _of_plane(plane: Plane) -> Floats:
+    low, middle, high = (float(value) for value in np.percentile(plane, (5, 50, 95)))
     spread = high - low
     position = (middle - low) / spread if spread > _LEAST else 0.5
     total, band, fine = _powers(plane)
     return np.array(
         [
-            plane.mean(),
-            plane.std(),
+            plane.mean(dtype=np.float64),
+            plane.std(dtype=np.float64),
             low,
             high,
             position,
@@ -87,30 +88,32 @@ def _of_plane(plane: Floats) -> Floats:
     )
 
 
-def _laplacian(plane: Floats) -> Floats:
+def _laplacian(plane: Plane) -> Plane:
     across = plane[1:-1, 2:] + plane[1:-1, :-2]
-    return np.asarray(across + plane[2:, 1:-1] + plane[:-2, 1:-1] - 4 * plane[1:-1, 1:-1])
+    return across + plane[2:, 1:-1] + plane[:-2, 1:-1] - 4 * plane[1:-1, 1:-1]
 
 
-def _gradient(plane: Floats) -> Floats:
-    down = (plane[2:, 1:-1] - plane[:-2, 1:-1]) / 2
-    across = (plane[1:-1, 2:] - plane[1:-1, :-2]) / 2
-    return np.asarray(np.hypot(down, across))
+def _gradient(plane: Plane) -> Plane:
+    down = plane[2:, 1:-1] - plane[:-2, 1:-1]
+    across = plane[1:-1, 2:] - plane[1:-1, :-2]
+    return np.asarray(np.sqrt(down * down + across * across) / 2, np.float32)
 
 
-def _powers(plane: Floats) -> tuple[float, float, float]:
+def _powers(plane: Plane) -> tuple[float, float, float]:
     """Return the power of everything but the mean, of the middle band and of the high band."""
     window, middle, high = _bands(*plane.shape)
-    power = np.abs(fft.rfft2((plane - plane.mean()) * window)) ** 2
+    found = fft.rfft2((plane - plane.mean()) * window)
+    power = found.real**2 + found.imag**2
     power[0, 0] = 0.0
-    return float(power.sum()), float(power[middle].sum()), float(power[high].sum())
+    return float(power.sum()), float((power * middle).sum()), float((power * high).sum())
 
 
 @lru_cache(maxsize=8)
-def _bands(rows: int, columns: int) -> tuple[Floats, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    window = np.outer(np.hanning(rows), np.hanning(columns))
+def _bands(rows: int, columns: int) -> tuple[Plane, Plane, Plane]:
+    window = np.outer(np.hanning(rows), np.hanning(columns)).astype(np.float32)
     radius = np.hypot(fft.fftfreq(rows)[:, None], fft.rfftfreq(columns)[None, :])
-    return window, (radius > MIDDLE) & (radius <= HIGH), radius > HIGH
+    middle, high = (radius > MIDDLE) & (radius <= HIGH), radius > HIGH
+    return window, middle.astype(np.float32), high.astype(np.float32)
 
 
 def _log(value: float) -> float:
