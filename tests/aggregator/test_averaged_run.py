@@ -66,7 +66,7 @@ def test_the_average_is_under_the_round_s_manifest_and_not_before_round_1(
 
 
 def test_an_update_that_touches_a_frozen_parameter_is_refused(tmp_path: Path) -> None:
-    setup = tiny_setup(tmp_path, frozen=frozenset({"b"}))
+    setup = tiny_setup(tmp_path, tiny_task(bad_replies=9), frozen=frozenset({"b"}))
     with pytest.raises(RunError, match="rounds reached the quorum"):
         run(setup)
     problems = table(setup, "events").query("kind == 'reply-refused'")["detail_json"]
