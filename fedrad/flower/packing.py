@@ -49,11 +49,24 @@ class Packer:
     def _one(self, record: ArrayRecord) -> tuple[ArrayRecord, ArrayRecord, str]:
         if id(record) not in self._packed:
             lines = [[n, a.dtype, list(a.shape), a.stype, len(a.data)] for n, a in record.items()]
-            data = b"".join(array.data for array in record.values())
-            array = Array(dtype="uint8", shape=(len(data),), stype=_STYPE, data=data)
-            entry = (record, ArrayRecord({"all": array}), json.dumps(lines))
+            entry = (record, _joined(record), json.dumps(lines))
             self._packed[id(record)] = entry  # keeps the record, so that its id stays its own
         return self._packed[id(record)]
+
+
+def _joined(record: ArrayRecord) -> ArrayRecord:
+    """Return a record's bytes as one array; the record's own tensors become views of it."""
+    size = sum(len(array.data) for array in record.values())
+    data, start = bytearray(size), 0
+    whole = memoryview(data).toreadonly()
+    for array in record.values():
+        end = start + len(array.data)
+        data[start:end] = array.data
+        array.data, start = cast("bytes", whole[start:end]), end
+    joined = ArrayRecord()
+    joined["all"] = Array(dtype="uint8", shape=(size,), stype=_STYPE, data=b"")
+    joined["all"].data = cast("bytes", whole)
+    return joined
 
 
 def unpack(content: RecordDict) -> RecordDict:
