@@ -30,7 +30,7 @@ def main() -> None:
     given = parser.parse_args()
     print("| model | sites | patients a site | epsilon | " + " | ".join(ANSWERS) + " |")
     print("|---|---|---|---|" + "---|" * len(ANSWERS))
-    for loss in (0.0, 0.05, 0.10):
+    for loss in (0.0, 0.05):
         for sites in (4, 12):
             for patients in (500, 2000):
                 row(loss, sites=sites, patients=patients, studies=given.studies)
