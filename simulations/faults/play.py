@@ -17,7 +17,7 @@ from typing import Any
 import site_client.app
 import site_client.round
 from aggregator.app import server_app
-from aggregator.setup import RunSetup, Silent
+from aggregator.setup import Silent
 from fedrad.errors import FedradError
 from simulations.engines import server_context
 from simulations.faults import shortcuts, study
@@ -100,9 +100,9 @@ class _Stage(Silent):
     def play(self) -> None:
         """Start the coordinator until its run is over."""
         history = self._history
-        with self._disk.watched():
+        with self._stand_ins(), self._disk.watched():
             while len(history.lives) < MOST_LIVES:
-                history.lives.append(self.live())
+                history.lives.append(self._live())
                 if history.lives[-1] in ("done", "hung") or self._is_over():
                     break
                 self._clock.sleep(_BETWEEN_S)
@@ -112,9 +112,8 @@ class _Stage(Silent):
 
     def live(self) -> str:
         """Start the coordinator once; return how its life ended."""
-        setup = self._history.plan.setup(self._history.run, clock=self._clock, progress=self)
-        with _stand_ins(self._site_of()), shortcuts.taken(), quiet_logs():
-            return self._live(setup)
+        with self._stand_ins():
+            return self._live()
 
     def round_started(self, round_number: int, *, committed: int, rounds: int) -> None:
         """Let clocks jump, and damage the sites' files."""
@@ -141,7 +140,8 @@ class _Stage(Silent):
             return True
         return lives[-1].startswith(_HOPELESS) and lives.count(lives[-1]) > 1
 
-    def _live(self, setup: RunSetup) -> str:
+    def _live(self) -> str:
+        setup = self._history.plan.setup(self._history.run, clock=self._clock, progress=self)
         grid = VirtualGrid(SITES, self._network)
         try:
             with self._disk.acting(HUB):
@@ -166,8 +166,12 @@ class _Stage(Silent):
                     if damage in self._damage:
                         self._damage.remove(damage)
 
-    def _site_of(self) -> SiteOf:
-        return SiteOf(_ByHome(self._machines), self._history.truth, self._clock)
+    @contextmanager
+    def _stand_ins(self) -> Iterator[None]:
+        """Let sites be the study's, also for what reaches them between two lives."""
+        site_of = SiteOf(_ByHome(self._machines), self._history.truth, self._clock)
+        with _stand_ins(site_of), shortcuts.taken(), quiet_logs():
+            yield
 
 
 class _ByHome(dict[Path, Machine]):
