@@ -146,11 +146,25 @@ def _check_certificate(home: Path, answer: Invitation | Renewal, clock: Clock) -
     names = [part.value for part in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if found.public_key() != key.public_key() or names != [answer.site]:
         raise EnrolmentError("its certificate is not for this site's key and name")
+    _refuse_older(home / "keys" / TLS, found)
     if not found.not_valid_before_utc <= clock.now() <= found.not_valid_after_utc:
         raise EnrolmentError(
             f"its certificate is good from {found.not_valid_before_utc:%Y-%m-%d %H:%M} to "
             f"{found.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, and here it is "
             f"{clock.now():%Y-%m-%d %H:%M}: ask for a new one, or set this machine's clock"
+        )
+
+
+def _refuse_older(path: Path, found: x509.Certificate) -> None:
+    """Refuse a letter that was overtaken: its certificate may have been revoked since."""
+    if not path.exists():
+        return
+    installed = x509.load_pem_x509_certificate(path.read_bytes())
+    if found.not_valid_before_utc < installed.not_valid_before_utc:
+        raise EnrolmentError(
+            f"its certificate is of {found.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, and a newer "
+            f"one, of {installed.not_valid_before_utc:%Y-%m-%d %H:%M}, is installed here: take "
+            "the last file that your coordinator sent"
         )
 
 

@@ -86,20 +86,36 @@ class Change:
     after: Any
 
 
-def approve_study(home: Path, study: str, person: Person, clock: Clock) -> Approval:
+def approve_study(
+    home: Path, study: str, person: Person, clock: Clock, *, seen: str = ""
+) -> Approval:
     """Approve what a study proposes, or holds, and put its task on the list of ``site.toml``.
 
+    Args:
+        home: The site's.
+        study: Its name.
+        person: Who says yes.
+        clock: What the approval is dated with.
+        seen: How the digest begins that this person read; empty: whatever lies here.
+
     Raises:
-        EnrolmentError: No invitation to this study was accepted, or it is damaged.
+        EnrolmentError: No invitation to this study was accepted, it is damaged, or it has
+            another digest than ``seen``.
         SettingsError: ``site.toml`` must be changed by hand.
     """
     folder, key = study_folder(home, study), node_key(home)
     invitation, source = _proposal(folder, study)
     task, contract = invitation.offer()
+    digest = study_digest(task, contract)
+    if not digest.startswith(seen):
+        raise EnrolmentError(
+            f"what lies here has the digest {digest}, not {seen}: it is not what you read; "
+            f"fedrad-site approve {study} --diff shows it"
+        )
     approval = Approval(
         kind="study",
         study=study,
-        digest=study_digest(task, contract),
+        digest=digest,
         document={"task": as_table(task), "contract": contract_table(contract)},
         name=person.name,
         role=person.role,

@@ -112,6 +112,9 @@ def approve(  # noqa: PLR0913, PLR0917  # one parameter an option
     ] = False,
     name: Annotated[str, typer.Option(help="Who approves.")] = "",
     role: Annotated[str, typer.Option(help="In which role.")] = "",
+    digest: Annotated[
+        str, typer.Option(help="The study's digest as this person read it; refuse another.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Approve a study, or with --software the installed code; or show what changed.
@@ -134,9 +137,10 @@ def approve(  # noqa: PLR0913, PLR0917  # one parameter an option
     if software:
         done = approvals.approve_software(home, person, SystemClock())
     else:
-        done = approvals.approve_study(home, study, person, SystemClock())
+        done = approvals.approve_study(home, study, person, SystemClock(), seen=digest)
     table = {"kind": done.kind, "study": done.study, "digest": done.digest, "time": done.time}
-    emit(as_json, table, f"{done.kind} {done.study or done.digest} approved by {name}, {role}")
+    what = f"{done.kind} {done.study} {done.digest}".replace("  ", " ")
+    emit(as_json, table, f"{what} approved by {name}, {role}")
 
 
 def _count(home: Path, task_path: Path) -> int:
@@ -150,6 +154,7 @@ def _count(home: Path, task_path: Path) -> int:
 def _shown(offer: Offer) -> str:
     """Return what a person reads before saying yes."""
     from fedrad.documents import printable
+    from fedrad.enrolment import study_digest
     from fedrad.task import task_hash
 
     link = offer.answer.link
@@ -183,5 +188,6 @@ def _shown(offer: Offer) -> str:
         f"  ethics: {conditions.ethics or 'none stated'}; until {conditions.expires}",
         f"  the model goes to: {'; '.join(conditions.recipients)}",
         f"  hospitals see each other as {conditions.figures}",
+        f"  digest to approve: {study_digest(task, offer.contract)}",
     ]
     return "\n".join(printable(line, 2000) for line in lines)

@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not isinstance(item, pytest.Function):
             continue
         wide = SHARED.intersection(item.fixturenames)
-        info = item._fixtureinfo.name2fixturedefs  # noqa: SLF001  # pytest tells it no other way
+        info = item._fixtureinfo.name2fixturedefs  # pytest tells it no other way
         own = any(found[-1].scope == "module" for found in info.values())
         group = min(wide, default=item.nodeid.partition("::")[0] if own else "")
         if group:

@@ -182,14 +182,14 @@ http {{
     ssl_protocols TLSv1.2 TLSv1.3;
     ssl_session_cache shared:tls:2m;
     client_max_body_size {body_mib}m;
-    client_body_buffer_size {body_mib}m;
+    client_body_buffer_size 1m;
     client_header_timeout 10s;
     client_body_timeout 20s;
     send_timeout 30s;
     keepalive_timeout 75s;
     large_client_header_buffers 4 8k;
     limit_req zone=requests burst={burst} nodelay;
-    limit_conn connections 64;
+    limit_conn connections 16;
     limit_conn addresses 256;
     proxy_http_version 1.1;
     proxy_set_header Connection "";

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from fedrad.processes import GIVES_MEMORY_BACK, Child, Plan
 from fedrad.protocol.messages import SCHEMA
 
 LOG = "run.log"  # of all studies' programs, one after the other
+_BEAT_S = 10.0  # Flower takes a task away after 60 s without, and its program may start slowly
 _log = logging.getLogger(__name__)
 
 
@@ -30,6 +32,7 @@ class Launcher:
         self._home, self._runtime = home, runtime(home)
         self._source = TaskSource(self._runtime, secret(home))
         self._running: list[tuple[Offer, Child]] = []
+        self._beat_s = 0.0
 
     @property
     def busy(self) -> bool:
@@ -42,6 +45,9 @@ class Launcher:
             if not child.alive:
                 self._running.remove((offer, child))
                 self._report(offer, child)
+        if time.monotonic() - self._beat_s > _BEAT_S:
+            self._beat_s = time.monotonic()
+            self._beat()
         with suppress(*UNREACHABLE):  # the server is being restarted
             offer_now = self._source.acquire()
             if offer_now is not None:
@@ -69,6 +75,13 @@ class Launcher:
             environment=GIVES_MEMORY_BACK,
         )
         self._running.append((offer, Child(plan)))
+
+    def _beat(self) -> None:
+        for offer, _ in self._running:
+            task = ClientTask(self._runtime, offer)
+            with suppress(*UNREACHABLE):  # it has ended, or the server is being restarted
+                task.beat()
+            task.close()
 
     def _report(self, offer: Offer, child: Child) -> None:
         status = child.process.returncode

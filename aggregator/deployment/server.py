@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from aggregator.authority import CRL, SERVER
+from aggregator.authority import CRL, SERVER, SERVER_KEY
 from aggregator.deployment.gateway import LOG as GATEWAY_LOG
 from aggregator.deployment.gateway import Gateway
 from aggregator.deployment.greetings import trim
@@ -139,7 +139,8 @@ def register(connection: Control, sites: dict[str, Enrolled]) -> None:
 
 
 def _stamps(home: Path) -> list[tuple[str, int]]:
-    paths = [*(home / "sites").glob("*.json"), key_path(home, CRL), key_path(home, SERVER)]
+    own = (CRL, SERVER, SERVER_KEY)
+    paths = [*(home / "sites").glob("*.json"), *(key_path(home, name) for name in own)]
     found = []
     for path in sorted(paths):
         with suppress(OSError):

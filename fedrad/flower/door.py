@@ -7,7 +7,7 @@ loaded here, so that a site's own command stays small.
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -26,7 +26,7 @@ class NodeOptions:
     port: int  # of the Runtime API, on the loopback
     proxy: str = ""  # http://host:port of an HTTP CONNECT proxy
     proxy_user: str = ""
-    proxy_password: str = ""
+    proxy_password: str = field(default="", repr=False)
 
 
 def tls_context(options: NodeOptions) -> ssl.SSLContext:

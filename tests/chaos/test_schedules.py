@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from simulations.faults import events
 from simulations.faults.events import HUB, Damage, Full, Kill, Offline, Schedule, draw, text
 from simulations.faults.history import read
 from simulations.faults.shrink import shrink
+from site_client import audit
 
 CORE = range(10_000, 10_060)
 
@@ -56,6 +58,21 @@ def test_the_coordinator_is_really_killed_and_the_round_goes_on(playing) -> None
     assert history.lives == ["killed", "done"]
     assert [kill.at for kill, _ in history.fired] == [60]
     assert "run-resumed" in [event["kind"] for event in read(history).events]
+
+
+def test_who_trains_while_the_coordinator_is_away_trains_once_and_sends_what_was_kept(
+    playing,
+) -> None:
+    """The coordinator dies while its first answers come in; the last ones find nobody."""
+    sent_again = 0
+    for at in (24, 30, 36):
+        history = playing(Schedule(1, (Kill(HUB, at),)))
+        met = Counter(one.home for one in history.truth.met if one.round == 1)
+        assert met == dict.fromkeys(events.SITES, 1)
+        for site in events.SITES:
+            notes = audit.read(history.homes / site)
+            sent_again += sum(note["kind"] == "sent again" for note in notes)
+    assert sent_again > 0
 
 
 def test_a_power_cut_leaves_nothing_that_was_not_synced(playing) -> None:

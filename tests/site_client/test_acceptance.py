@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from joined import CLOCK, HOSPITALS, Joined, Later, forge, open_hub
 
 from aggregator.membership import rotate
@@ -41,6 +46,25 @@ def test_an_invitation_brings_certificates_the_address_and_a_proposal(joined: Jo
     assert (home / "keys" / "tls.pem").exists()
     assert (home / "keys" / "coordinator-ca.pem").exists()
     assert [path.name for path in study_folder(home, "demo").iterdir()] == ["proposed.json"]
+
+
+def test_a_letter_that_was_overtaken_brings_no_old_certificate_back(joined: Joined) -> None:
+    """Else a replayed e-mail would put a revoked certificate back and cut the site off."""
+    installed = joined.home("east") / "keys" / "tls.pem"
+    joined.accept("east")
+    newer = certificate_of(datetime.now(UTC))
+    installed.write_bytes(newer)
+    with pytest.raises(EnrolmentError, match="take the last file that your coordinator sent"):
+        joined.accept("east")
+    assert installed.read_bytes() == newer
+
+
+def certificate_of(begin: datetime) -> bytes:
+    key, name = ec.generate_private_key(ec.SECP384R1()), x509.Name([])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name)
+    builder = builder.public_key(key.public_key()).serial_number(1)
+    builder = builder.not_valid_before(begin).not_valid_after(begin + timedelta(days=9))
+    return builder.sign(key, hashes.SHA384()).public_bytes(Encoding.PEM)
 
 
 def kind(body: dict) -> None:

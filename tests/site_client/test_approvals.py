@@ -72,6 +72,16 @@ def test_an_approval_is_in_site_toml_and_signed_beside_the_study(joined: Joined)
     assert "epsilon_limit = 8.0   # a person's word" in (home / "site.toml").read_text()
 
 
+def test_what_was_not_read_is_not_approved(joined: Joined) -> None:
+    """Somebody may have laid another contract there since."""
+    home = joined.home("east")
+    with pytest.raises(EnrolmentError, match="it is not what you read"):
+        approve_study(home, STUDY, ADA, CLOCK, seen="f" * 64)
+    assert read_site(home).approval.studies == ()
+    done = approve_study(home, STUDY, ADA, CLOCK)
+    assert approve_study(home, STUDY, ADA, CLOCK, seen=done.digest).digest == done.digest
+
+
 def test_without_an_accepted_invitation_there_is_nothing_to_approve(joined: Joined) -> None:
     with pytest.raises(EnrolmentError, match="no invitation to 'other' was accepted"):
         approve_study(joined.home("east"), "other", ADA, CLOCK)
