@@ -72,7 +72,7 @@ client = ClientApp()
 server = ServerApp()
 @client.train()
 def train(message, context):
-    own = np.float32(1 + message.metadata.dst_node_id % 1000 / 1e4)  # no two sites send the same bytes
+    own = np.float32(1 + message.metadata.dst_node_id % 1000 / 1e4)  # each site its own bytes
     model = {k: Array(a.numpy() * own) for k, a in message.content["arrays"].items()}
     records = {"arrays": ArrayRecord(model), "metrics": MetricRecord({"num-examples": 1})}
     return Message(RecordDict(records), reply_to=message)
