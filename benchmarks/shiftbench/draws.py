@@ -71,11 +71,16 @@ class Hospital:
         self._lent: list[int] = []
 
     def window(self, shift: Shift = NONE) -> Rows:
-        """Return the rows of the next window under a shift."""
+        """Return the rows of the next window under a shift.
+
+        A window of shifted images is a few patients smaller where those with a label run out.
+        """
         size = int(self._rng.poisson(SIZE))
         positives = int(self._rng.binomial(size, shift.prevalence))
-        pools = self._free[not shift.condition]
-        places = np.concatenate([_taken(pools[1], positives), _taken(pools[0], size - positives)])
+        pools, wanted = self._free[not shift.condition], (size - positives, positives)
+        if shift.condition:
+            wanted = (min(wanted[0], len(pools[0])), min(wanted[1], len(pools[1])))
+        places = np.concatenate([_taken(pools[1], wanted[1]), _taken(pools[0], wanted[0])])
         self._lent += places.tolist()
         return self._shown(shift, places)
 
