@@ -10,6 +10,8 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +27,7 @@ from types import MappingProxyType
 GIVES_MEMORY_BACK = MappingProxyType(
     {"MALLOC_MMAP_THRESHOLD_": str(1 << 20), "MALLOC_ARENA_MAX": "2"}
 )
+LONGEST_LOG = 64 << 20  # bytes
 _log = logging.getLogger(__name__)
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -44,6 +47,7 @@ class Plan:
     read: bool = False  # its standard output is ours to read
     write: bool = False  # its standard input is ours to write
     given: bytes | None = None  # all that it reads from its standard input
+    memory: int = 0  # bytes that it may have for itself (RLIMIT_DATA); 0: no limit of ours
 
 
 class Child:
@@ -60,7 +64,7 @@ class Child:
                 stderr=log,
                 env={**os.environ, **plan.environment},
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid(), plan.ends_with),  # noqa: PLW1509
+                preexec_fn=_prepared(os.getpid(), plan),  # noqa: PLW1509
             )
         if plan.given is not None and self.process.stdin is not None:
             with suppress(BrokenPipeError):
@@ -157,6 +161,18 @@ class Stop:
         self.asked = True
 
 
+def keep_logs_short(folder: Path, *, most: int = LONGEST_LOG) -> None:
+    """Move what a folder's ``*.log`` files hold to ``*.log.1`` where they are over ``most`` bytes.
+
+    The programs go on writing to the same files, which they opened for appending; a line that
+    is written in between may be lost. What was in ``*.log.1`` goes.
+    """
+    for path in folder.glob("*.log"):
+        if path.stat().st_size > most:
+            shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+            os.truncate(path, 0)
+
+
 def free_port() -> int:
     """Return a port of the loopback that nobody listens on just now."""
     with socket.socket() as found:
@@ -164,9 +180,11 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _die_with(parent: int, number: int) -> Callable[[], None]:
+def _prepared(parent: int, plan: Plan) -> Callable[[], None]:
     def prepare() -> None:
-        _libc.prctl(_SET_PARENT_DEATH_SIGNAL, int(number))
+        _libc.prctl(_SET_PARENT_DEATH_SIGNAL, int(plan.ends_with))
+        if plan.memory:
+            resource.setrlimit(resource.RLIMIT_DATA, (plan.memory, plan.memory))
         if os.getppid() != parent:  # it died in between
             os._exit(1)
 

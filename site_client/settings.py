@@ -126,7 +126,7 @@ class Approval:
 class Resources:
     """``[resources]``: what a round may use of the machine."""
 
-    memory_gib: float = 4.0  # of the process that works on patients
+    memory_gib: float = 4.0  # of the process that works on patients; and of the connection's
     threads: int = 1  # of the network's arithmetic
     device: str = "cpu"  # or cuda, cuda:N; one that is missing is an error
     disk_gib: float = 20.0  # of the cache: prepared images of all tasks

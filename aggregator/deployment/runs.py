@@ -279,6 +279,8 @@ def _new_lines(path: Path) -> Iterator[list[str]]:
     rest = ""
     while True:
         if path.exists():
+            if path.stat().st_size < where:  # it was shortened
+                where = 0
             with path.open(encoding="utf-8", errors="replace") as file:
                 file.seek(where)
                 rest += file.read()

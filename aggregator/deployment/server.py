@@ -20,14 +20,14 @@ from aggregator.deployment.gateway import Gateway
 from aggregator.deployment.greetings import trim
 from aggregator.deployment.launcher import Launcher
 from aggregator.deployment.state import only_server, write_note
-from aggregator.deployment.superlink import control, link_plan
+from aggregator.deployment.superlink import FOLDER, control, link_plan
 from aggregator.home import key_path, read_coordinator
 from aggregator.registry import Enrolled, read_sites
 from fedrad import flower
 from fedrad.flower.control import Control
 from fedrad.flower.keys import bytes_of_key
 from fedrad.flower.tasks import UNREACHABLE
-from fedrad.processes import Keeper, Plan, Stop
+from fedrad.processes import Keeper, Plan, Stop, keep_logs_short
 
 _TICK_S, _LOOK_S = 0.25, 2.0
 _log = logging.getLogger(__name__)
@@ -105,6 +105,8 @@ class _Server:
         if now - self._looked_s < _LOOK_S and self._launcher is not None:
             return
         self._looked_s = now
+        for folder in (self._home / FOLDER, self._gateway.folder):
+            keep_logs_short(folder)
         seen = tuple(_stamps(self._home))
         if seen == self._seen and self._launcher is not None:
             return

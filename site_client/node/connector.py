@@ -48,6 +48,7 @@ def connector_plan(home: Path, port: int) -> Plan:
         environment={"FLWR_HOME": str(node_folder(home) / "flower"), **GIVES_MEMORY_BACK},
         read=True,
         grace_s=5.0,
+        memory=int(read_site(home).resources.memory_gib * 2**30),
     )
 
 

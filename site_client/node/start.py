@@ -19,7 +19,7 @@ from typing import IO
 from fedrad import flower
 from fedrad.errors import RunError
 from fedrad.flower.tasks import TASK_CAME, Runtime
-from fedrad.processes import Keeper, Stop, free_port
+from fedrad.processes import Keeper, Stop, free_port, keep_logs_short
 from site_client.node.connector import connector_plan, new_secret, node_folder, node_options
 from site_client.node.greeting import Greeter
 from site_client.node.launcher import Launcher, refuse_other_software
@@ -57,14 +57,14 @@ def keep_site(home: Path, stop: Stop, *, ready: Callable[[], None] = lambda: Non
         node, greeter = Keeper(connector_plan(home, port)), Greeter(home, options)
         try:
             ready()
-            _loop(node, launcher, stop)
+            _loop(node, launcher, stop, home / "logs")
         finally:
             greeter.end()
             launcher.end()
             node.end()
 
 
-def _loop(node: Keeper, launcher: Launcher, stop: Stop) -> None:
+def _loop(node: Keeper, launcher: Launcher, stop: Stop, logs: Path) -> None:
     came, looked_s = threading.Event(), 0.0
     while not stop.asked:
         if node.tend() and node.child is not None:
@@ -74,6 +74,7 @@ def _loop(node: Keeper, launcher: Launcher, stop: Stop) -> None:
             came.clear()
             looked_s = time.monotonic()
             launcher.tend()
+            keep_logs_short(logs)
         if launcher.busy:
             time.sleep(_TICK_S / 4)
         else:

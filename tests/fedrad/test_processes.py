@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fedrad.processes import Child, Keeper, Plan
+from fedrad.processes import Child, Keeper, Plan, keep_logs_short
 
 SLEEP = (sys.executable, "-S", "-c", "import time; time.sleep(600)")
 
@@ -116,3 +116,23 @@ def test_a_secret_is_given_where_no_other_process_reads_it(tmp_path: Path) -> No
     assert child.process.stdout.read() == b"terces\n"
     assert b"secret" not in b" ".join(map(str.encode, child.process.args))
     child.end()
+
+
+def test_a_child_that_wants_more_memory_than_it_may_have_fails_alone(tmp_path: Path) -> None:
+    """A question of any size must not take the memory of the hospital's machine."""
+    greedy = (sys.executable, "-S", "-c", "bytearray(600 << 20)")
+    free = Child(plan(tmp_path, *greedy))
+    kept = Child(plan(tmp_path, *greedy, memory=200 << 20))
+    assert (free.process.wait(), kept.process.wait()) == (0, 1)
+    assert "MemoryError" in (tmp_path / "log").read_text()
+
+
+def test_a_log_that_grew_too_long_is_moved_while_its_program_writes(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    with path.open("ab", buffering=0) as file:
+        file.write(b"old\n" * 100)
+        keep_logs_short(tmp_path, most=1000)
+        keep_logs_short(tmp_path, most=300)
+        file.write(b"new\n")
+    assert path.read_bytes() == b"new\n"
+    assert (tmp_path / "run.log.1").read_bytes() == b"old\n" * 100
