@@ -89,7 +89,8 @@ def status(home: Home, as_json: AsJson = False) -> None:
     from aggregator.deployment.runs import status_table
 
     table = status_table(home.absolute())
-    lines = [f"server: {table['state']}"]
+    until = table["certificates_until"]
+    lines = [f"server: {table['state']}; its certificates end on {until} (rotate --servers)"]
     lines += [_site_line(site) for site in table["sites"]]
     lines += [_study_line(one) for one in table["studies"]]
     lines += [f"run {one['run']}: {one['outcome'] or one['status']}" for one in table["runs"]]

@@ -12,14 +12,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from aggregator.authority import last_day
+from aggregator.authority import LOOPBACK, SERVER, last_day
 from aggregator.deployment.greetings import differences, read_greetings
 from aggregator.deployment.launcher import LOG
 from aggregator.deployment.state import is_running, read_note
 from aggregator.deployment.superlink import FOLDER, control
+from aggregator.home import key_path
 from aggregator.lineage import standing_round
 from aggregator.quarantine import QUARANTINED
 from aggregator.registry import read_sites
@@ -169,6 +171,11 @@ def stop_run(home: Path, run_id: int) -> None:
         connection.close()
 
 
+def _own_last_day(home: Path) -> datetime:
+    """Return when the first of the servers' own certificates ends."""
+    return min(last_day(key_path(home, name).read_text("ascii")) for name in (SERVER, LOOPBACK))
+
+
 def sites_table(home: Path) -> list[dict[str, Any]]:
     """Return every hospital: enrolled or revoked, there or not, until when its certificate is."""
     online, heard = _online(home), read_greetings(home)
@@ -196,6 +203,7 @@ def status_table(home: Path) -> dict[str, Any]:
         "running": running,
         "state": read_note(home).get("state", "") if running else "stopped",
         "pid": read_note(home).get("pid") if running else None,
+        "certificates_until": _own_last_day(home).date().isoformat(),
         "runs": _runs(home) if running else [],
         "sites": sites_table(home),
         "studies": [_study_line(home, name) for name in study_names(home)],
