@@ -14,7 +14,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,7 +88,9 @@ def test_every_site_trained_and_paid_and_is_known_by_its_key(federation: Federat
 
 def test_status_and_sites_tell_what_is_there(federation: Federation) -> None:
     table = status_table(federation.hub)
-    assert date.fromisoformat(table["certificates_until"]) > date.today() + timedelta(days=300)
+    assert date.fromisoformat(table["certificates_until"]) > datetime.now(UTC).date() + timedelta(
+        days=300
+    )
     assert (table["running"], table["state"]) == (True, "open")
     assert {row["site"]: row["node"] for row in table["sites"]} == dict.fromkeys(SITES, "online")
     about = {"study": STUDY, "sites": sorted(SITES), "round": 1, "rounds": 1}
