@@ -11,6 +11,7 @@ never carried: they belong to one model.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from flwr.app import Message
 
@@ -23,7 +24,9 @@ from aggregator.tables import Answer
 from fedrad.errors import ProtocolError
 from fedrad.parameters import Parameters
 from fedrad.protocol import checks
-from fedrad.protocol.messages import reply_id
+from fedrad.protocol.messages import Reply, reply_id
+
+_LONGEST = 200  # characters of what a site had a part in
 
 
 class Lateness:
@@ -68,24 +71,27 @@ class Lateness:
             return {}
         try:
             opened = self._intake.read(asked, message)
-            if opened.reply.outcome == "done":
-                ceiling = checks.norm_ceiling(like)
-                checks.check_update(opened.reply, like, max_norm=ceiling)
         except ProtocolError as error:
-            detail: dict[str, object] = {"phase": LATE, "problem": str(error)[:200]}
-            if unusable(asked, message).blameless:
-                detail[quarantine.BLAMELESS] = True
-            self._store.record_event(quarantine.REFUSED, number, site=asked.site, detail=detail)
+            detail = {quarantine.BLAMELESS: True} if unusable(asked, message).blameless else {}
+            self._refuse(asked.site, number, {"problem": str(error)[:_LONGEST]} | detail)
             return {}
-        return self._decide(opened, number, here)
+        problem = _problem(opened.reply, like)
+        why = problem or self._why_not(opened, here)
+        return self._decide(opened, number, why, refused=problem)
 
-    def _decide(self, opened: Opened, number: int, here: Collection[str]) -> dict[str, str]:
+    def _decide(self, opened: Opened, number: int, why: str, *, refused: str) -> dict[str, str]:
+        """Write what came: its row has the ledger lines, whether its update is used or not."""
         site, update = opened.asked.site, opened.reply.update
-        why = self._why_not(opened, here)
         if not why:
             checkpoints.write_late(self._setup.folder, number, site, update=update)
         self._record(opened, number, why)
+        if refused:
+            self._refuse(site, number, {"problem": refused})
         return {} if why else {site: opened.reply.update_digest}
+
+    def _refuse(self, site: str, number: int, detail: dict[str, Any]) -> None:
+        said = {"phase": LATE} | detail
+        self._store.record_event(quarantine.REFUSED, number, site=site, detail=said)
 
     def _why_not(self, opened: Opened, here: Collection[str]) -> str:
         """Return why an update is not carried; empty: it is."""
@@ -116,3 +122,14 @@ class Lateness:
         detail = {"of_round": asked.request.round} | ({"why": why} if why else {})
         self._store.record_event(kind, number, site=asked.site, detail=detail)
         self._intake.note(opened, f"came late: {why or f'carried into round {number}'}")
+
+
+def _problem(reply: Reply, like: Parameters) -> str:
+    """Return what is wrong with an update; empty: nothing, or there is none."""
+    if reply.outcome != "done":
+        return ""
+    try:
+        checks.check_update(reply, like, max_norm=checks.norm_ceiling(like))
+    except ProtocolError as error:
+        return str(error)[:_LONGEST]
+    return ""

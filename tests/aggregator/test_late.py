@@ -177,8 +177,13 @@ def test_a_bad_late_update_is_refused_like_any_other(tmp_path: Path, kind: str) 
     assert np.isfinite(read_round(tmp_path, 3)[1]["a"]).all()
 
 
-def test_ledger_lines_of_a_late_reply_are_recorded_once(tmp_path: Path) -> None:
-    sites = TinySites(SITES, (Fault("west", "agreed-line", round=1),))
+@pytest.mark.parametrize("also", [(), ("nan",)])
+def test_ledger_lines_of_a_late_reply_are_recorded_once(
+    tmp_path: Path, also: tuple[str, ...]
+) -> None:
+    """They were spent, whatever becomes of the update."""
+    kinds = ("agreed-line", *also)
+    sites = TinySites(SITES, tuple(Fault("west", kind, round=1) for kind in kinds))
     run(tiny_setup(tmp_path, late_task(late="discard")), *ONE_LATE, sites=sites)
     assert table(tmp_path, "privacy")[["round", "site", "steps"]].to_numpy().tolist() == [
         [1, "west", 1]
