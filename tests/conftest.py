@@ -40,6 +40,7 @@ REPOSITORY = Path(__file__).parents[1]
 SHARED = {"finished", "door"}  # fixtures that are dear: whoever uses one runs in one process
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let tests that share something dear run in one process, so that it is made once.
 

@@ -154,7 +154,10 @@ def test_taking_stock_reports_a_site_instead_of_failing(hospitals: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_one_patient_one_class_and_empty_masks_do_not_stop_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("baselines", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_one_patient_one_class_and_empty_masks_do_not_stop_the_others(
+    tmp_path: Path, baselines: bool
+) -> None:
     """Segmentation: one site has one patient, one has nothing to segment, three are well."""
     specs = [
         HospitalSpec(name=name, patients=16, size=64, truth="masks", prevalence=share)
@@ -165,7 +168,7 @@ def test_one_patient_one_class_and_empty_masks_do_not_stop_the_others(tmp_path: 
     plan = tiny_plan(
         tmp_path / "run", *EXACT, *SEGMENT, hospitals=(*specs, single), limits=limits,
     )  # fmt: skip
-    report = runner.run_plan(plan, QUIET)
+    report = runner.run_plan(replace(plan, baselines=baselines), QUIET)
     outcomes = frame(plan.run, "replies").query("phase == 'train'").groupby("site")["outcome"]
     assert {site: set(found) for site, found in outcomes}["a"] == {"done"}
     assert set(frame(plan.run, "replies").query("site == 'single'")["reason_code"]) <= {"not-ready"}

@@ -90,7 +90,8 @@ def test_a_way_through_a_proxy_is_the_rule_then(joined: Joined, tmp_path: Path) 
     assert "s3cret" not in text
     for path in (home / "keys").glob("*.key"):
         content = path.read_bytes()
-        for part in [content.hex(), *content.decode("latin-1").splitlines()[1:-1]]:
+        lines = content.decode("latin-1").splitlines()[1:-1]  # of a key in PEM; else chance
+        for part in [content.hex(), *(line for line in lines if len(line) >= 24)]:
             assert part[:24] not in text
 
 
