@@ -90,8 +90,8 @@ def _cuts(run: Path) -> Iterator[Fact]:
                 e["site"] for e in events[:place] if e["kind"] == "reply" and e["round"] == number
             }
             text = (
-                f"The coordinator died in round {number} and went on: what "
-                f"{len(kept)} hospitals had answered was kept."
+                f"The coordinator died in round {number} and went on; hospitals whose answer "
+                f"was on disk and was kept: {len(kept)}."
             )
             yield Fact(
                 key=f"cut {event['seq']}", text=text, command=f"grep resumed {run}/audit.jsonl"
