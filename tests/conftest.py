@@ -37,26 +37,6 @@ def pytest_runtest_makereport(
 
 
 REPOSITORY = Path(__file__).parents[1]
-SHARED = {"finished", "door"}  # fixtures that are dear: whoever uses one runs in one process
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests that share something dear run in one process, so that it is made once.
-
-    Likewise the tests of a module with a fixture of its own for all of them.
-    """
-    for item in items:
-        if not isinstance(item, pytest.Function):
-            continue
-        wide = SHARED.intersection(item.fixturenames)
-        info = item._fixtureinfo.name2fixturedefs  # pytest tells it no other way
-        own = any(found[-1].scope == "module" for found in info.values())
-        group = min(wide, default=item.nodeid.partition("::")[0] if own else "")
-        if group:
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
 sys.path.insert(0, str(Path(__file__).parent / "studies"))  # tiny_study, for every test
 sys.path.insert(0, str(Path(__file__).parent / "audits"))
 sys.path.append(str(REPOSITORY / "benchmarks"))
