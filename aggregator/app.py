@@ -13,7 +13,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from sqlalchemy.exc import OperationalError
 
-from aggregator.begin import alone_in, begin
+from aggregator.begin import HISTORY, METRICS, alone_in, begin
 from aggregator.identify import identify_simulated, identify_sites
 from aggregator.members import Members
 from aggregator.resume import read_standing
@@ -72,8 +72,8 @@ def _recorded(setup: RunSetup, store: Store) -> Iterator[None]:
     finally:
         with suppress(OSError, OperationalError):  # a full disk must not hide why it ended
             store.end_run(setup.run, status=status, reason=reason)
-            store.write_metrics_csv(setup.folder / "metrics.csv")
-            store.write_history(setup.folder / "audit.jsonl")
+            store.write_metrics_csv(setup.folder / METRICS)
+            store.write_history(setup.folder / HISTORY)
 
 
 def _cannot_write(error: OSError | OperationalError, setup: RunSetup) -> str:

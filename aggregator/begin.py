@@ -25,7 +25,7 @@ from fedrad.errors import RunError
 from fedrad.parameters import digest
 from fedrad.task import task_hash, write_task
 
-CONTRACT = "contract.json"
+CONTRACT, METRICS, HISTORY = "contract.json", "metrics.csv", "audit.jsonl"
 _LOCK = "run.lock"
 _PACKAGES = ("fedrad", "flwr", "torch", "monai", "numpy", "dp-accounting")
 
@@ -62,6 +62,9 @@ def begin(setup: RunSetup, store: Store) -> None:
     _refuse_misfit(setup)
     runs = store.rows("runs")
     if runs:
+        if runs[0]["status"] == "done":  # it may have died before the last of its files
+            store.write_metrics_csv(setup.folder / METRICS)
+            store.write_history(setup.folder / HISTORY)
         _refuse_other_run(setup, runs[0])
         store.resume_run(setup.run)
         return

@@ -279,6 +279,19 @@ def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path: Path) -> None:
     assert table(tiny_setup(tmp_path), "runs")["status"].tolist() == ["done"]
 
 
+def test_a_run_that_died_before_its_last_files_gets_them_when_it_is_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    run(tiny_setup(tmp_path))
+    files = [tmp_path / name for name in ("metrics.csv", "audit.jsonl")]
+    before = [path.read_bytes() for path in files]
+    for path in files:
+        path.unlink()
+    with pytest.raises(RunError, match="already holds a finished run"):
+        run(tiny_setup(tmp_path))
+    assert [path.read_bytes() for path in files] == before
+
+
 def test_an_interrupted_run_says_so_and_stays_readable(tmp_path: Path) -> None:
     setup = tiny_setup(tmp_path, progress=Interrupting())
     with pytest.raises(KeyboardInterrupt):
