@@ -168,7 +168,7 @@ def killed_and_taken_up(out: Path) -> list[tuple[int, str]]:
     return models(out)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_killed_in_the_middle_of_a_round_goes_on(tmp_path: Path) -> None:
     found = killed_and_taken_up(tmp_path / "out")
     assert len([digest for _, digest in found if digest]) == 3
@@ -184,7 +184,7 @@ def test_a_run_that_went_on_ends_with_the_same_bits_and_is_not_run_again(tmp_pat
     assert "federated rounds" not in finished.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_files_that_cannot_grow_end_the_run_with_a_clear_word(tmp_path: Path) -> None:
     """A limit on the size of a file stands in for a disk that fills."""
 
