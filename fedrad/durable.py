@@ -42,7 +42,7 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     os.close(descriptor)
     try:
         write(Path(name))
-        _sync(Path(name))
+        sync_file(Path(name))
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -65,7 +65,16 @@ def canonical_json(value: Any) -> bytes:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` durable."""
-    _sync(folder)
+    sync_file(folder)
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to a file durable, whoever wrote it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def file_digest(path: Path) -> str:
@@ -102,12 +111,3 @@ def verify_manifest(folder: Path, only: Collection[str] | None = None) -> tuple[
 
 def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-
-
-def _sync(path: Path) -> None:
-    """Make a file's content, or a folder's names, durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -165,12 +165,14 @@ def keep_logs_short(folder: Path, *, most: int = LONGEST_LOG) -> None:
     """Move what a folder's ``*.log`` files hold to ``*.log.1`` where they are over ``most`` bytes.
 
     The programs go on writing to the same files, which they opened for appending; a line that
-    is written in between may be lost. What was in ``*.log.1`` goes.
+    is written in between may be lost. What was in ``*.log.1`` goes. A disk without room for
+    the copy ends no program: the log stays as it is.
     """
     for path in folder.glob("*.log"):
-        if path.stat().st_size > most:
-            shutil.copyfile(path, path.with_name(f"{path.name}.1"))
-            os.truncate(path, 0)
+        with suppress(OSError):
+            if path.stat().st_size > most:
+                shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+                os.truncate(path, 0)
 
 
 def free_port() -> int:

@@ -7,7 +7,7 @@ time. Here a piece is added to its tensor as it comes, and dropped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from flwr.app import Array, ArrayRecord, Message
@@ -24,7 +24,8 @@ _confirm_fn = private(_PROTO, "make_confirm_message_received_fn_protobuf")
 _head_of = private(_OBJECT, "get_object_head_values_from_object_content")
 _DIVIDER = private("flwr.supercore.constant", "HEAD_BODY_DIVIDER")
 _ARRAY_DEPTH = 3  # message, record dict, array record, array, pieces
-_MOST_BYTES = 1 << 32  # of one array: a piece that is named again and again makes any size
+# Of one message, since a name that stands there again and again could make any size.
+_MOST_BYTES, _MOST_PIECES = 1 << 32, 4096
 
 Pull = Callable[[str], bytes]
 
@@ -45,7 +46,7 @@ def pull(client: Any, node: Any, run_id: int, tree: Any) -> Message:
     fetch = _pull_fn(client.PullObject, node, run_id)
     contents = _pull_objects([found.object_id for found in _small(tree)], fetch)
     try:
-        message = _inflated(tree, contents, fetch)
+        message = _inflated(tree, contents, _Pieces(fetch))
     finally:
         _confirm_fn(client.ConfirmMessageReceived, node, run_id)(tree.object_id)
     if not isinstance(message, Message):
@@ -61,37 +62,52 @@ def _small(tree: Any, depth: int = 0) -> Iterator[Any]:
             yield from _small(child, depth + 1)
 
 
-def _inflated(tree: Any, contents: dict[str, bytes], fetch: Pull) -> Any:
+def _inflated(tree: Any, contents: dict[str, bytes], pieces: _Pieces) -> Any:
     content = contents[tree.object_id]
     name, children, _ = _head_of(content)
     if _kinds[name] is ArrayRecord:
-        return _record(content, contents, fetch)
-    below = {child.object_id: _inflated(child, contents, fetch) for child in tree.children}
+        return _record(content, contents, pieces)
+    below = {child.object_id: _inflated(child, contents, pieces) for child in tree.children}
     return _kinds[name].inflate(content, children={key: below[key] for key in children})
 
 
-def _record(content: bytes, contents: dict[str, bytes], fetch: Pull) -> ArrayRecord:
+def _record(content: bytes, contents: dict[str, bytes], pieces: _Pieces) -> ArrayRecord:
     """Return a record of tensors; Flower would copy what its constructor is given."""
-    record = ArrayRecord()
+    record, known = ArrayRecord(), dict[str, bytes]()
     for name, key in json.loads(_body(content).tobytes()).items():
         told = json.loads(_body(contents[key]).tobytes())
+        if key not in known:
+            keys = _head_of(contents[key])[1]
+            known[key] = pieces.joined([keys[place] for place in told["arraychunk_ids"]])
         shape = tuple(told["shape"])
-        array = Array(dtype=told["dtype"], shape=shape, stype=told["stype"], data=b"")
-        pieces = _head_of(contents[key])[1]
-        array.data = _data([pieces[place] for place in told["arraychunk_ids"]], fetch)
-        record[name] = array
+        record[name] = Array(dtype=told["dtype"], shape=shape, stype=told["stype"], data=b"")
+        record[name].data = known[key]
     return record
 
 
-def _data(pieces: Iterable[str], fetch: Pull) -> bytes:
-    """Return the bytes of a tensor, as a view that cannot be written to."""
-    data = bytearray()
-    for key in pieces:
-        piece = _body(_pull_objects([key], fetch)[key])
-        if len(data) + len(piece) > _MOST_BYTES:
-            raise ValueError(f"an array is larger than {_MOST_BYTES} bytes")
-        data += piece
-    return cast("bytes", memoryview(data).toreadonly())
+class _Pieces:
+    """Pulls the pieces of one message's tensors, no more than a message may have."""
+
+    def __init__(self, fetch: Pull) -> None:
+        self._fetch, self._bytes, self._count = fetch, 0, 0
+
+    def joined(self, keys: Sequence[str]) -> bytes:
+        """Return the bytes of a tensor, as a view that cannot be written to.
+
+        Raises:
+            ValueError: The message has more pieces, or more bytes, than any model.
+        """
+        self._count += len(keys)
+        if self._count > _MOST_PIECES:
+            raise ValueError(f"a message has more than {_MOST_PIECES} pieces of tensors")
+        data = bytearray()
+        for key in keys:
+            piece = _body(_pull_objects([key], self._fetch)[key])
+            self._bytes += len(piece)
+            if self._bytes > _MOST_BYTES:
+                raise ValueError(f"a message's tensors have more than {_MOST_BYTES} bytes")
+            data += piece
+        return cast("bytes", memoryview(data).toreadonly())
 
 
 def _body(content: bytes) -> memoryview:

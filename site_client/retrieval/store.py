@@ -105,7 +105,7 @@ class Store:
         if not files:
             return
         with ThreadPoolExecutor(_SYNCS) as syncs:
-            list(syncs.map(_sync, files))
+            list(syncs.map(durable.sync_file, files))
         folder = self.folder(series)
         if not folder.exists():
             folder.mkdir(parents=True)
@@ -114,11 +114,3 @@ class Store:
         for path, name in files.items():
             path.replace(folder / f"{name}{_SUFFIX}")
         durable.sync_folder(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
