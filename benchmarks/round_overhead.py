@@ -230,7 +230,7 @@ def until(holds: Callable[[], Any], wait_s: float = 300.0) -> None:
 
 def line_of(name: str, values: list[float]) -> str:
     """Return a table's row: mean, median, spread."""
-    cuts = statistics.quantiles(values, n=10)
+    cuts = statistics.quantiles(values, n=10, method="inclusive")
     cells = (min(values), cuts[0], statistics.median(values), cuts[-1], max(values))
     cells = (len(values), f"{statistics.fmean(values):.2f}", *(f"{cell:.2f}" for cell in cells))
     return f"| {name} | {' | '.join(map(str, cells))} |"
