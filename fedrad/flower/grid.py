@@ -32,7 +32,7 @@ _PullError = private("flwr.supercore.inflatable.inflatable_utils", "ObjectPullEr
 _PullObject = private("flwr.proto.message_pb2", "PullObjectRequest")
 
 _log = logging.getLogger(__name__)
-_REFUSED_OBJECTS = (_PullError, TypeError, ValueError, KeyError)
+_REFUSED_OBJECTS = (_PullError, ValueError)
 _RETURN_S, _LOOK_S = 100.0, 1.0  # Flower refuses a node for 60 s after it died
 _POLL_S = 0.15  # the SuperLink needs about a tenth of that to answer
 _UNCONFIRMED_S = 30.0  # then, twice that, and so on: a question is asked again

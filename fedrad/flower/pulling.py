@@ -23,6 +23,7 @@ _pull_fn = private(_PROTO, "make_pull_object_fn_protobuf")
 _confirm_fn = private(_PROTO, "make_confirm_message_received_fn_protobuf")
 _head_of = private(_OBJECT, "get_object_head_values_from_object_content")
 _DIVIDER = private("flwr.supercore.constant", "HEAD_BODY_DIVIDER")
+_MALFORMED = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
 _ARRAY_DEPTH = 3  # message, record dict, array record, array, pieces
 # Of one message, since a name that stands there again and again could make any size.
 _MOST_BYTES, _MOST_PIECES = 1 << 32, 4096
@@ -40,17 +41,20 @@ def pull(client: Any, node: Any, run_id: int, tree: Any) -> Message:
         tree: The ids of the message and of all that it is made of.
 
     Raises:
-        ObjectPullError: An object did not come.
-        TypeError, ValueError, KeyError: The objects do not make a message.
+        ObjectPullError: An object did not come; the message can be pulled again.
+        ValueError: The objects do not make a message.
     """
     fetch = _pull_fn(client.PullObject, node, run_id)
+    confirm = _confirm_fn(client.ConfirmMessageReceived, node, run_id)
     contents = _pull_objects([found.object_id for found in _small(tree)], fetch)
     try:
         message = _inflated(tree, contents, _Pieces(fetch))
-    finally:
-        _confirm_fn(client.ConfirmMessageReceived, node, run_id)(tree.object_id)
+    except _MALFORMED:
+        confirm(tree.object_id)  # it came, and coming again would not mend it
+        raise ValueError("the objects do not make a message") from None
+    confirm(tree.object_id)
     if not isinstance(message, Message):
-        raise TypeError(f"a {type(message).__name__} is no message")
+        raise ValueError(f"a {type(message).__name__} is no message")
     return message
 
 

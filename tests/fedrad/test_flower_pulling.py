@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
-from fedrad.flower import pulling
+from fedrad.flower import begin_run, pulling
 from fedrad.flower.lookup import private
 from fedrad.protocol.codec import decode_arrays, encode_arrays
 
@@ -52,6 +52,58 @@ def test_a_message_that_names_too_much_is_refused(
     content = RecordDict({"arrays": two_tensors()})
     with pytest.raises(ValueError, match="a message"):
         inflated(content, contents_of(content))
+
+
+BODIES = ("[]", "7", '{"w8": 1}', "[" * 5000, '{"w8": "none"}', "\xff")
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("kind", ["ArrayRecord", "Array"])
+def test_objects_that_make_no_message_are_a_value_error_and_are_not_kept_for_ever(
+    monkeypatch: pytest.MonkeyPatch, kind: str, body: str
+) -> None:
+    """A hostile hospital writes them; anything else would end the coordinator's run."""
+    confirmed = pulled_with(monkeypatch, kind, body.encode("latin-1"), ValueError)
+    assert confirmed == [1]
+
+
+def test_a_piece_that_is_named_and_not_there_is_no_other_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = b'{"dtype":"float64","shape":[8],"stype":"numpy.ndarray","arraychunk_ids":[99]}'
+    assert pulled_with(monkeypatch, "Array", told, ValueError) == [1]
+
+
+def test_a_connection_that_breaks_leaves_the_message_to_be_pulled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert pulled_with(monkeypatch, "ArrayChunk", None, ConnectionError) == []
+
+
+def pulled_with(
+    monkeypatch: pytest.MonkeyPatch, kind: str, body: bytes | None, error: type[Exception]
+) -> list[int]:
+    """Pull a content of which every object of a kind is another; return who was told it came."""
+    content, confirmed = RecordDict({"arrays": two_tensors()}), []
+    kept = contents_of(content)
+
+    def fetch(key: str) -> bytes:
+        head = kept[key].partition(b"\0")[0]
+        if not head.startswith(kind.encode() + b" "):
+            return kept[key]
+        if body is None:
+            raise ConnectionError
+        return head.rsplit(b" ", 1)[0] + b" %d\0" % len(body) + body
+
+    monkeypatch.setattr(pulling, "_pull_fn", lambda *_: fetch)
+    monkeypatch.setattr(pulling, "_confirm_fn", lambda *_: lambda _: confirmed.append(1))
+    begin_run(1)
+    message = Message(content, 1, "train")
+    kept |= {key: part.deflate() for key, part in objects_of(message).items()}
+    client = SimpleNamespace(PullObject=None, ConfirmMessageReceived=None)
+    with pytest.raises(error):
+        pulling.pull(client, None, 1, tree_of(message))
+    return confirmed
 
 
 def two_tensors(sizes: Sequence[int] = (8, 9)) -> ArrayRecord:
