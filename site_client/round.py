@@ -47,6 +47,7 @@ from site_client import audit, guard, outbox, study
 from site_client.approvals import refuse_unapproved
 from site_client.augmentation import augmenter
 from site_client.dataset import load_split
+from site_client.device import device_of
 from site_client.journal import Journal
 from site_client.measure import exact_of_split, measure_split
 from site_client.patients import Split
@@ -280,7 +281,7 @@ class Site:
         key = duty.request.task_hash
         if key not in self._modules:
             self._modules[key] = build(duty.task, seed=0)
-        return self._modules[key]
+        return self._modules[key].to(device_of(duty.settings.resources.device))
 
     def _module(self, duty: Duty) -> nn.Module:
         module, model = self._network(duty), duty.model

@@ -6,6 +6,7 @@ read what they approve.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -59,6 +60,7 @@ def decide() -> None:
     """Allow what the demo's task asks for: the hospital's own decision."""
     path = HOME / "site.toml"
     text = path.read_text().replace("epsilon_limit = 2.0", f"epsilon_limit = {EPSILON}", 1)
+    text = text.replace('#device = "cpu"', f'device = "{os.environ.get("DEVICE", "cpu")}"', 1)
     path.write_text(text)
 
 

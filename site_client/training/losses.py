@@ -43,7 +43,8 @@ def cross_entropy(
         truth: (N, …) int64, 0 or 1.
         weight: One factor per class, (2,); None means 1.
     """
-    each = functional.cross_entropy(logits, truth, weight=weight, reduction="none")
+    factors = None if weight is None else weight.to(logits.device)
+    each = functional.cross_entropy(logits, truth, weight=factors, reduction="none")
     return each.reshape(len(each), -1).mean(1)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from fedrad.errors import ModelError
-from site_client.training.source import PatientSource, Record, stack_images, through_stem
+from site_client.training.source import PatientSource, Record, place_of, stack_images, through_stem
 
 BATCH_IMAGES = 64
 Floats = npt.NDArray[np.float64]
@@ -81,7 +81,7 @@ def _predictions(
     try:
         for records in _batches(patients):
             with torch.no_grad():
-                yield records, part(stack_images(records))
+                yield records, part(stack_images(records, place_of(part))).cpu()
     finally:
         part.train(was_training)
 

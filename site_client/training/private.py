@@ -54,9 +54,9 @@ def noised_mean(
     normals = Normals(rng.bytes(KEY_BYTES), count=count)
     noised: Tensors = {}
     for name, tensor in clipped.total.items():
-        flat = tensor.float().reshape(-1)
+        flat = tensor.float().reshape(-1).cpu()  # chance comes from this processor alone
         _add(normals, flat.numpy(), std=std, divisor=divisor)
-        noised[name] = flat.reshape(tensor.shape).to(tensor.dtype)
+        noised[name] = tensor.copy_(flat.reshape(tensor.shape))
     return noised
 
 

@@ -6,6 +6,7 @@ for a network with a fixed stem, so that the stem runs once per image and proces
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ from fedrad.models.filter_bank import Stemmed
 from fedrad.task import Task
 
 Array = npt.NDArray[Any]
+
+CPU = torch.device("cpu")
 
 
 class Record(Protocol):
@@ -100,7 +103,8 @@ class FeatureSource:
             self._refuse_other(record.stem)
             return record
         with torch.no_grad():
-            features = self._stem(torch.from_numpy(record.images)).numpy()
+            images = torch.from_numpy(record.images).to(place_of(self._stem))
+            features = self._stem(images).cpu().numpy()
         return StemFeatures(record.key, features, record.label, record.masks, stem=self._stem)
 
     def _refuse_other(self, stem: nn.Module) -> None:
@@ -144,8 +148,14 @@ def _same_stem(left: nn.Module, right: nn.Module) -> bool:
     return alike and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def stack_truth(records: list[Record]) -> torch.Tensor:
-    """Return the truth of every image of ``records`` in turn, int64.
+def place_of(module: nn.Module) -> torch.device:
+    """Return the processor that a network's tensors lie on; without any, the CPU."""
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    return next((tensor.device for tensor in tensors), CPU)
+
+
+def stack_truth(records: list[Record], place: torch.device = CPU) -> torch.Tensor:
+    """Return the truth of every image of ``records`` in turn, int64, on ``place``.
 
     (N,) class indices when the records have no masks, else (N, [D,] H, W).
 
@@ -154,14 +164,14 @@ def stack_truth(records: list[Record]) -> torch.Tensor:
     """
     if all(record.masks is not None for record in records):
         masks = np.concatenate([record.masks for record in records if record.masks is not None])
-        return torch.from_numpy(masks[:, 0].astype(np.int64))
+        return torch.from_numpy(masks[:, 0].astype(np.int64)).to(place)
     if any(record.label is None for record in records):
         raise ModelError("a patient has neither label nor masks; training needs one of them")
     labels = [np.full(len(record.images), record.label, dtype=np.int64) for record in records]
-    return torch.from_numpy(np.concatenate(labels))
+    return torch.from_numpy(np.concatenate(labels)).to(place)
 
 
-def stack_images(records: list[Record]) -> torch.Tensor:
-    """Return the images of ``records`` in turn, (N, C, [D,] H, W) float32."""
+def stack_images(records: list[Record], place: torch.device = CPU) -> torch.Tensor:
+    """Return the images of ``records`` in turn, (N, C, [D,] H, W) float32, on ``place``."""
     images = np.concatenate([record.images for record in records])
-    return torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))
+    return torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(place)

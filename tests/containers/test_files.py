@@ -138,6 +138,18 @@ def test_hospitals_share_no_network_and_no_folder(compose: dict) -> None:
     assert all("healthcheck" in services[name] for name in ("hub", *SITES))
 
 
+def test_hospitals_with_gpus_are_the_same_but_for_image_device_and_setting(compose: dict) -> None:
+    laid_over = yaml.safe_load((DOCKER / "compose.gpu.yaml").read_text())["services"]
+    assert laid_over.keys() == {*SITES, *(f"{name}-paper" for name in SITES)}
+    assert laid_over.keys() < compose["services"].keys()
+    for name in SITES:
+        site, paper = laid_over[name], laid_over[f"{name}-paper"]
+        assert site["devices"] == ["nvidia.com/gpu=all"]
+        assert site["image"] == paper["image"] == "localhost/fedrad-site-gpu"
+        assert paper["environment"] == {"DEVICE": "cuda"}
+        assert {*site, *paper} <= {"image", "devices", "build", "environment"}
+
+
 @pytest.mark.parametrize("kind", IMAGES)
 def test_a_hosts_program_starts_a_confined_container(kind: str, tmp_path: Path) -> None:
     line = asked_for(kind, tmp_path, "start")

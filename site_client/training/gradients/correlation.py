@@ -146,7 +146,7 @@ def _patch_gram(geometry: Geometry, given: torch.Tensor, block: Block) -> torch.
         return _gram(_columns(given, block))
     across, down = geometry.padding[1], geometry.padding[0]
     height, width = given.shape[2] + 2 * down, given.shape[3] + 2 * across
-    places = _places(geometry, height, width)
+    places = _places(geometry, height, width).to(given.device)
     if block.each > 1 or (height * width) ** 2 > places.numel() * places.shape[1]:
         patches = functional.unfold(
             given, geometry.shape[2:], geometry.dilation, geometry.padding, geometry.stride

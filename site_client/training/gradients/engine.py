@@ -15,8 +15,10 @@ from torch import nn
 
 from fedrad.errors import ModelError
 from site_client.training.gradients.grouping import Grouping
+from site_client.training.gradients.precision import signals_in
 from site_client.training.gradients.rules import Rule, Seen, rule_for, trained
 from site_client.training.gradients.shares import Share
+from site_client.training.source import place_of
 
 Losses = Callable[[torch.Tensor], torch.Tensor]
 
@@ -46,16 +48,15 @@ def shares_of(
             in place, or the loss is not one value per row; names it and the way out.
     """
     catcher = _Catcher(module, grouping)
-    low = precision != torch.float32
-    with catcher.listening(), _still(module), torch.autocast("cpu", precision, enabled=low):
+    with catcher.listening(), _still(module), signals_in(precision, images.device):
         output = module(images)
-    each = losses(output.float() if low else output)
+    each = losses(output if precision == torch.float32 else output.float())
     if each.shape != (len(images),):
         raise ModelError(
             f"the loss gives values of shape {tuple(each.shape)} for {len(images)} images; "
             "it must give one per image (reduction 'none', then the mean over each image)"
         )
-    sizes = torch.tensor([float(count) for count in grouping.counts])
+    sizes = torch.tensor([float(count) for count in grouping.counts]).to(each.device)
     total = (each / grouping.to_rows(sizes)).sum()
     if total.requires_grad:
         total.backward()  # type: ignore[no-untyped-call]
@@ -113,7 +114,7 @@ class _Catcher:
         self._layers = list(ruled_layers(module))
         self._grouping = grouping
         self._seen: set[str] = set()
-        self._trigger = torch.zeros((), requires_grad=True)
+        self._trigger = torch.zeros((), device=place_of(module), requires_grad=True)
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -65,4 +65,5 @@ class Grouping:
 
     def to_rows(self, values: torch.Tensor) -> torch.Tensor:
         """Return the value of its group (G,) for every row, (N,)."""
-        return values.repeat_interleave(torch.tensor(self.counts))
+        counts = torch.tensor(self.counts).to(values.device)
+        return values.repeat_interleave(counts, output_size=sum(self.counts))

@@ -2,11 +2,11 @@
 
 Rules know layers; what a network does between its layers, they cannot know. So a network is
 refused unless, on random weights and images, the sum of clipped gradients is what one
-ordinary backward pass per image gives, and unless an image's loss stays the same whatever
-image is beside it, under random weights and under those received. That finds weights used past
-their layer, and layers and losses that couple records as a matter of course; it is no proof
-against installed code that was written to couple them on rare inputs only. Patients' data is
-not looked at, only its shape.
+ordinary backward pass per image gives on the CPU, whatever processor trains, and unless an
+image's loss stays the same whatever image is beside it, under random weights and under those
+received. That finds weights used past their layer, and layers and losses that couple records
+as a matter of course; it is no proof against installed code that was written to couple them on
+rare inputs only. Patients' data is not looked at, only its shape.
 """
 
 from __future__ import annotations
@@ -26,7 +26,14 @@ from site_client.training.gradients.clipped import clipped_sum
 from site_client.training.gradients.engine import ruled_layers
 from site_client.training.gradients.sums import Tensors, trained_tensors
 from site_client.training.losses import Loss
-from site_client.training.source import PatientImages, Record, stack_images, stack_truth
+from site_client.training.source import (
+    CPU,
+    PatientImages,
+    Record,
+    place_of,
+    stack_images,
+    stack_truth,
+)
 
 TOLERANCE = 1e-2  # of a tensor's gradient
 FLOOR = 1e-3  # of the clip bound: what rounding leaves of a gradient that should be zero
@@ -82,6 +89,7 @@ def _try(candidate: _Candidate) -> None:
 def _refuse_coupling(module: nn.Module, patients: list[Record], loss: Loss) -> None:
     """Refuse when another image beside the first changes the first one's loss."""
     first, second = patients
+    place = place_of(module)
     alone, other = second.images.copy(), second.images.copy()
     other *= -3
     found = []
@@ -89,7 +97,7 @@ def _refuse_coupling(module: nn.Module, patients: list[Record], loss: Loss) -> N
         pair = [first, PatientImages(second.key, beside, second.label, second.masks)]
         torch.manual_seed(SEED)
         with torch.no_grad():
-            found.append(loss(module(stack_images(pair)), stack_truth(pair)))
+            found.append(loss(module(stack_images(pair, place)), stack_truth(pair, place)))
     before, after = found
     if before.ndim != 1:
         raise ModelError(
@@ -107,7 +115,7 @@ def _refuse_other_gradients(module: nn.Module, patients: list[Record], loss: Los
     expected, bound = _one_by_one(module, patients, loss)
     found = clipped_sum(module, patients, loss, max_norm=bound).total
     for name, tensor in expected.items():
-        apart = float(torch.linalg.vector_norm(found[name] - tensor))
+        apart = float(torch.linalg.vector_norm(found[name].to(CPU) - tensor))
         if not apart <= TOLERANCE * float(torch.linalg.vector_norm(tensor)) + FLOOR * bound:
             raise ModelError(
                 f"the patients' gradients of {name!r} in {type(module).__name__} are not those of "
@@ -118,7 +126,8 @@ def _refuse_other_gradients(module: nn.Module, patients: list[Record], loss: Los
 
 def _one_by_one(module: nn.Module, patients: list[Record], loss: Loss) -> tuple[Tensors, float]:
     """Return the clipped sum by one backward pass per image, and a bound that clips both."""
-    gradients = [_gradient(module, patient, loss) for patient in patients]
+    plain = copy.deepcopy(module).to(CPU)
+    gradients = [_gradient(plain, patient, loss) for patient in patients]
     norms = [math.sqrt(sum(float(t.square().sum()) for t in g.values())) for g in gradients]
     bound = 0.5 * min(norms)
     names = gradients[0]

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from site_client.training.gradients.precision import signals_in
 from site_client.training.gradients.sums import GradientSum, chunks, trained_tensors
 from site_client.training.losses import Loss
-from site_client.training.source import Record, stack_images, stack_truth
+from site_client.training.source import Record, place_of, stack_images, stack_truth
 
 
 def plain_sum(
@@ -34,7 +35,7 @@ def plain_sum(
     skipped = 0
     for chunk in chunks(patients):
         losses = _patient_losses(module, chunk, loss, precision)
-        finite = losses.isfinite().tolist()
+        finite = losses.isfinite().cpu().tolist()
         if not all(finite):
             skipped += finite.count(False)
             kept = [record for record, keep in zip(chunk, finite, strict=True) if keep]
@@ -48,10 +49,11 @@ def _patient_losses(
     module: nn.Module, chunk: list[Record], loss: Loss, precision: torch.dtype
 ) -> torch.Tensor:
     if not chunk:
-        return torch.zeros(0)
-    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        output = module(stack_images(chunk))
-    each = loss(output.float(), stack_truth(chunk))
+        return torch.zeros(0, device=place_of(module))
+    place = place_of(module)
+    with signals_in(precision, place):
+        output = module(stack_images(chunk, place))
+    each = loss(output.float(), stack_truth(chunk, place))
     counts = [len(record.images) for record in chunk]
     return torch.stack([part.mean() for part in torch.split(each, counts)])
 
