@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from fedrad.contract import SCHEMA, Contract, SiteTerms, agreed_patients
 from fedrad.errors import RunError
-from fedrad.planning.noise import audit_sigma, train_sigma
+from fedrad.planning.noise import audit_sigma, train_sigma, window_sigma
 from fedrad.task import Task, task_hash
 
 
@@ -31,7 +31,7 @@ def plan_contract(task: Task, study: str, patients: Mapping[str, int]) -> Contra
     empty = sorted(site for site, count in patients.items() if count < 1)
     if empty:
         raise RunError(f"site {empty[0]!r} has no training patient; leave it out of the study")
-    audit = audit_sigma(task)
+    audit, window = audit_sigma(task), window_sigma(task)
     sites = {}
     for letter, site in zip(letters(len(patients)), sorted(patients), strict=True):
         agreed = agreed_patients(patients[site])
@@ -40,6 +40,7 @@ def plan_contract(task: Task, study: str, patients: Mapping[str, int]) -> Contra
             patients_agreed=agreed,
             train_sigma=train_sigma(task, agreed),
             audit_sigma=audit,
+            window_sigma=window,
         )
     return Contract(schema=SCHEMA, study=study, task_hash=task_hash(task), sites=sites)
 

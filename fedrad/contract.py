@@ -39,6 +39,7 @@ class SiteTerms:
     train_sigma: float  # noise multiplier of a private step; 0: not private
     audit_sigma: float  # noise multiplier of a metric release; 0: exact
     kind: Literal["train", "evaluate"] = "train"  # evaluate: scored, never trained on
+    window_sigma: float = 0.0  # noise multiplier of a window's release; 0: none is granted
 
     def __post_init__(self) -> None:
         refuse_problems("sites", self)
@@ -47,8 +48,8 @@ class SiteTerms:
         """Yield one line for each value that cannot be used."""
         if self.patients_agreed < 1:
             yield f"patients_agreed must be 1 or more, got {self.patients_agreed}"
-        if self.train_sigma < 0 or self.audit_sigma < 0:
-            yield "train_sigma and audit_sigma must be 0 or more"
+        if min(self.train_sigma, self.audit_sigma, self.window_sigma) < 0:
+            yield "train_sigma, audit_sigma and window_sigma must be 0 or more"
         if self.kind == "evaluate" and self.train_sigma:
             yield "a site of kind 'evaluate' trains nothing: train_sigma must be 0"
 
@@ -207,8 +208,14 @@ def agreed_patients(count: int) -> int:
 
 
 def contract_table(contract: Contract) -> dict[str, Any]:
-    """Return the contract as JSON holds it: of schema 1 only what schema 1 knows."""
+    """Return the contract as JSON holds it: of schema 1 only what schema 1 knows.
+
+    ``window_sigma`` is there only where windows are granted.
+    """
     table = as_table(contract)
+    for terms in table["sites"].values():
+        if not terms["window_sigma"]:
+            del terms["window_sigma"]
     if contract.schema == 1:
         del table["conditions"]
         for terms in table["sites"].values():

@@ -98,8 +98,16 @@ def build(cls: type[T], table: dict[str, Any], where: str = "") -> T:
 
 
 def as_table(settings: Any) -> dict[str, Any]:
-    """Return the settings as plain dicts and lists, defaults included, ready for JSON."""
-    return typing.cast("dict[str, Any]", _plain(dataclasses.asdict(settings)))
+    """Return the settings as plain dicts and lists, defaults included, ready for JSON.
+
+    A field that the class names in ``ABSENT`` is left out where it is ``None``, so that what
+    was written before there was such a field keeps its bytes.
+    """
+    table = typing.cast("dict[str, Any]", _plain(dataclasses.asdict(settings)))
+    for name in getattr(settings, "ABSENT", ()):
+        if table[name] is None:
+            del table[name]
+    return table
 
 
 @cache  # a site reads its settings and its task anew for every request

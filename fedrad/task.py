@@ -12,13 +12,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from fedrad.data_contract import DataContract, Labels
 from fedrad.durable import canonical_json, write_bytes
 from fedrad.errors import SettingsError
 from fedrad.federation import Federation
 from fedrad.model_choice import ModelChoice
+from fedrad.monitoring import Monitoring
 from fedrad.provenance import read_provenance
 from fedrad.settings import as_table, build, read_toml, refuse_problems
 
@@ -206,6 +207,8 @@ class Analysis:
 class Task:
     """The whole of ``task.toml``."""
 
+    ABSENT: ClassVar[tuple[str, ...]] = ("monitoring",)
+
     schema: int
     task: Identity
     data: DataContract
@@ -217,6 +220,7 @@ class Task:
     privacy: Privacy
     evaluation: Evaluation
     analysis: Analysis
+    monitoring: Monitoring | None = None  # absent: no windows after a release
 
     def __post_init__(self) -> None:
         refuse_problems("", self)
@@ -236,6 +240,8 @@ class Task:
             yield "training.class_weights needs one weight per class"
         if self.training.augmentations > 1 and not self.recipe.augment:
             yield "training.augmentations needs recipe.augment to say what changes in a copy"
+        if self.monitoring is not None and self.task.kind != "classification":
+            yield f"monitoring of a {self.task.kind} is {_LATER}: leave [monitoring] out"
         yield from self._untrainable()
         yield from self._too_many_releases()
 

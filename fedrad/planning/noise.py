@@ -73,6 +73,21 @@ def audit_sigma(task: Task) -> float:
     return plan_sigma(epsilon=task.privacy.epsilon, delta=task.privacy.delta, q=1, steps=releases)
 
 
+def window_sigma(task: Task) -> float:
+    """Return the noise multiplier of one release of a window; 0 where none is released.
+
+    All releases of one window together fit the task's epsilon: of other windows they are
+    other patients.
+
+    Raises:
+        PrivacyError: No noise would keep the releases within the task's epsilon.
+    """
+    if task.exact or task.monitoring is None:
+        return 0.0
+    steps = agreed_steps("window", task)
+    return plan_sigma(epsilon=task.privacy.epsilon, delta=task.privacy.delta, q=1, steps=steps)
+
+
 def training(task: Task, agreed: int, *, sigma: float) -> Spending:
     """Return what a training patient of a site pays for the whole study at ``sigma``."""
     steps, q = agreed_steps("train", task), sampling_rate(task, agreed)

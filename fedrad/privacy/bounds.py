@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from fedrad.privacy.accounting import Event
 from fedrad.privacy.caps import Cap
-from fedrad.privacy.ledger import Charge, Line, Stream, spent
+from fedrad.privacy.ledger import Charge, Line, Stream, beside, spent
 
 Plans = Mapping[str, Mapping[str, int]]  # task hash -> stream -> steps of the whole contract
 
@@ -68,7 +68,8 @@ def bound(
         plans: How long the charged contracts are; one that is absent is not known.
         coming: What is about to be charged, for a ledger without lines of the stream.
     """
-    own = [line for line in lines if line.stream in (stream, EVERYBODY)]
+    counted = beside(lines, coming.task_hash, coming.reservation) if coming else list(lines)
+    own = [line for line in counted if line.stream in (stream, EVERYBODY)]
     events = spent(own)
     first = _first_contract(own[0] if own else coming, plans)
     return Bound(

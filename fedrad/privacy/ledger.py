@@ -23,6 +23,7 @@ EMPTY_HEAD = ""  # the head of a ledger without lines
 _ATTEMPT = "#"  # never part of a reply_id, which is hexadecimal
 _ADOPTED = "#adopted-"  # and then the first _MARK digits of a lost line's hash
 _MARK = 24
+_WINDOW = "@"  # and then the window's number: whose patients a line of that stream charges
 
 Kind = Literal["reserve", "commit", "release"]
 Stream = Literal["train", "audit", "window", "test", "other"]
@@ -298,6 +299,32 @@ def stands_for(line: Line) -> str:
     return line.reservation.partition(_ADOPTED)[2]
 
 
+def in_window(reply_id: str, number: int) -> str:
+    """Return the reservation of a window's release: the reply's id and the window's number."""
+    return f"{reply_id}{_WINDOW}{number}"
+
+
+def window_of(line: Line) -> str:
+    """Return the number of the window that a line charges; empty: it names none."""
+    return reply_of(line).partition(_WINDOW)[2]
+
+
+def beside(lines: Iterable[Line], task_hash: str, reservation: str) -> list[Line]:
+    """Return ``lines`` less those of other windows of the task that a charge is for.
+
+    A patient is in one window of a task for ever, so of that task's windows nobody pays for
+    two. Lines of another task may charge any of its windows to the same patient.
+    """
+    own = reservation.partition(_ATTEMPT)[0].partition(_WINDOW)[2]
+    if not own:
+        return list(lines)
+    return [
+        line
+        for line in lines
+        if line.stream != "window" or line.task_hash != task_hash or window_of(line) in ("", own)
+    ]
+
+
 def without_doubles(lines: Sequence[Line], known: Iterable[str] = ()) -> list[Line]:
     """Return ``lines`` less adopted ones whose originals are among them or are ``known``."""
     marks = {line.hash[:_MARK] for line in lines} | {hash_[:_MARK] for hash_ in known}
@@ -334,14 +361,38 @@ def spent(lines: Sequence[Line]) -> dict[str, tuple[Event, ...]]:
     A commit takes the place of its reservation; an open reservation counts in full,
     whether its work is still running or died. An adopted line counts unless the one that it
     stands for is there too. The lines of one task can be passed alone.
+
+    Windows of one task hold disjoint patients, so of each task's windows the one counts that
+    costs most: what comes out is what one patient pays at most.
     """
     charged: dict[tuple[str, str], Line] = {}
-    for line in without_doubles(lines):
+    for line in _costliest(without_doubles(lines)):
         charged[line.reservation, line.stream] = line
     streams: dict[str, list[Event]] = {}
     for (_, stream), line in charged.items():
         streams.setdefault(stream, []).append(line.event)
     return {stream: tuple(events) for stream, events in streams.items()}
+
+
+def _costliest(lines: Sequence[Line]) -> list[Line]:
+    """Return ``lines`` less, of each task, the windows that cost less than its costliest."""
+    cost: dict[str, dict[str, float]] = {}
+    for line in lines:
+        if line.stream == "window" and window_of(line):
+            of_task = cost.setdefault(line.task_hash, {})
+            one = _precision(line.event)
+            of_task[window_of(line)] = of_task.get(window_of(line), 0.0) + one
+    most = {task: max(found, key=lambda number: found[number]) for task, found in cost.items()}
+    return [
+        line
+        for line in lines
+        if line.stream != "window" or window_of(line) in ("", most.get(line.task_hash, ""))
+    ]
+
+
+def _precision(event: Event) -> float:
+    """Return the inverse variance of Gaussian releases: they add up, and more costs more."""
+    return float("inf") if event.multiplier == 0 else event.steps / event.multiplier**2
 
 
 def unsettled(lines: Iterable[Line]) -> list[Line]:

@@ -24,7 +24,7 @@ from fedrad.task import Task, is_evaluation_round
 
 _NORM_FACTOR = 1e3  # an update this many times the model is a fault, not training
 _LARGEST = 1e9  # of a sum, its noise or its sensitivity: more than any count of patients
-_LONGEST_TEXT = 100  # characters of a text in a ledger line
+_LONGEST_TEXT = 128  # characters of a text in a ledger line
 _SAME = 1e-9  # two noises or rates that differ by less are one
 
 
@@ -113,7 +113,15 @@ def check_blocks(blocks: tuple[Block, ...], task: Task, *, audit_sigma: float) -
     References:
         [1] Dong, Roth, Su, Gaussian Differential Privacy, JRSS B 2022, corollary 3.3.
     """
-    sizes = block_sizes(task)
+    check_sums(blocks, block_sizes(task), sigma=audit_sigma)
+
+
+def check_sums(blocks: tuple[Block, ...], sizes: Mapping[str, int], *, sigma: float) -> None:
+    """Refuse sums that are not of these names and lengths, or noised less than ``sigma``.
+
+    Raises:
+        ProtocolError: As for ``check_blocks``.
+    """
     names = [block.name for block in blocks]
     if len(set(names)) != len(names):
         raise ProtocolError("two blocks have one name")
@@ -122,8 +130,8 @@ def check_blocks(blocks: tuple[Block, ...], task: Task, *, audit_sigma: float) -
     missing = sorted(set(sizes) - {"exact"} - set(names))
     if missing:
         raise ProtocolError(f"there is no block {missing[0]!r} among {len(names)} blocks")
-    if audit_sigma > 0:
-        _check_noise(blocks, audit_sigma)
+    if sigma > 0:
+        _check_noise(blocks, sigma)
 
 
 def agreed_event(stream: Stream, task: Task, contract: Contract, site: str) -> Event:
@@ -133,19 +141,25 @@ def agreed_event(stream: Stream, task: Task, contract: Contract, site: str) -> E
         sigma = terms.train_sigma if task.privacy.enabled else 0.0
         q = contract.sampling_rate(site, task.training.expected_batch_patients)
         return _event("subsampled-gaussian", sigma=sigma, q=q, steps=task.training.steps)
-    sigma = 0.0 if task.exact else terms.audit_sigma
-    return _event("gaussian", sigma=sigma, q=1.0, steps=1)
+    released = terms.window_sigma if stream == "window" else terms.audit_sigma
+    return _event("gaussian", sigma=0.0 if task.exact else released, q=1.0, steps=1)
 
 
 def agreed_steps(stream: Stream, task: Task) -> int:
-    """Return how many steps, or releases, a whole contract charges to ``stream`` at most."""
-    rounds = task.federation.rounds
+    """Return how many steps, or releases, a whole contract charges a patient of ``stream``.
+
+    A window's patients pay for that window alone, whatever others there are.
+    """
+    rounds, watched = task.federation.rounds, task.monitoring
     if stream == "train":
         return task.training.steps * (rounds + task.federation.spare_rounds)
+    if stream == "window" and watched is not None:
+        return watched.releases
     if stream != "audit":
         return 1
     scheduled = sum(is_evaluation_round(task, number) for number in range(1, rounds + 1))
-    return max(1, min(scheduled, task.privacy.audit_releases))
+    compared = watched.comparisons if watched is not None else 0
+    return max(1, min(scheduled, task.privacy.audit_releases)) + compared
 
 
 def check_line(line: Line, task: Task, contract: Contract, *, site: str) -> None:

@@ -17,7 +17,8 @@ from fedrad.parameters import Parameters
 
 SCHEMA = 1
 
-Phase = Literal["train", "evaluate", "query"]
+Phase = Literal["train", "evaluate", "query", "window", "window-images", "window-labels", "compare"]
+"""Of the windows' phases the round is the window's number + 1; 0 is the time before them."""
 Outcome = Literal["done", "abstained", "refused", "failed"]
 Reason = Literal[
     "", "offline", "declined", "contract-changed", "budget", "not-ready", "version", "failed"

@@ -111,6 +111,20 @@ def cells(tags: Sequence[str]) -> tuple[slice, ...]:
     )
 
 
+def sizes(layout: Layout) -> dict[str, int]:
+    """Return the length of every block that a window may have."""
+    bins = len(layout.edges) - 1
+    return {
+        **dict.fromkeys(("n", "seen", "labelled", "positives"), 1),
+        "operating": 4,
+        "table": 2 * bins,
+        "scores": bins,
+        "moments": LENGTH,
+        "tags": sum(len(cells_of(tag)) for tag in layout.tags),
+        "population": sum(len(cells_of(tag)) for tag in layout.population),
+    }
+
+
 def _counts(seen: Seen, labels: npt.ArrayLike, layout: Layout) -> tuple[Block, ...]:
     return classification.blocks(
         seen.scores, labels, edges=layout.edges, operating_point=layout.operating_point

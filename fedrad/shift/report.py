@@ -21,9 +21,9 @@ from fedrad.privacy.accounting import LEAST_MULTIPLIER
 from fedrad.privacy.mechanisms import GRID
 from fedrad.protocol.messages import Block
 from fedrad.settings import as_table, build, refuse_problems
-from fedrad.shift.blocks import Layout
-from fedrad.shift.moments import CLIP, CONSTANTS, LENGTH
-from fedrad.shift.tags import VOCABULARY, cells_of
+from fedrad.shift.blocks import Layout, sizes
+from fedrad.shift.moments import CLIP, CONSTANTS
+from fedrad.shift.tags import VOCABULARY
 from fedrad.shift.windows import Released
 from fedrad.site_report import WINDOW, WINDOW_IMAGES, WINDOW_LABELS, deviation
 
@@ -120,7 +120,7 @@ def released(report: WindowReport, layout: Layout) -> Released:
         SettingsError: A block has another length than the task's layout: other edges, tags or
             another modality.
     """
-    lengths = _lengths(layout)
+    lengths = sizes(layout)
     wrong = [name for name, values in report.values.items() if len(values) != lengths[name]]
     if wrong:
         said = f"{', '.join(wrong)} must have {[lengths[name] for name in wrong]} values"
@@ -141,19 +141,6 @@ def _block(name: str, report: WindowReport, share: float, layout: Layout) -> Blo
     exact = Block(name=name, values=values, sigma=0.0, sensitivity=sensitivity)
     sigma = deviation(exact, sigma=report.noise, share=share)
     return Block(name=name, values=values, sigma=sigma, sensitivity=sensitivity)
-
-
-def _lengths(layout: Layout) -> dict[str, int]:
-    bins = len(layout.edges) - 1
-    return {
-        **dict.fromkeys(("n", "seen", "labelled", "positives"), 1),
-        "operating": 4,
-        "table": 2 * bins,
-        "scores": bins,
-        "moments": LENGTH,
-        "tags": sum(len(cells_of(tag)) for tag in layout.tags),
-        "population": sum(len(cells_of(tag)) for tag in layout.population),
-    }
 
 
 def _in_order(first: str, last: str) -> bool:

@@ -72,11 +72,29 @@ def counted(tags: Sequence[str], images: Sequence[Mapping[str, str]]) -> Floats:
     Returns:
         (cells of all tags,), each tag's cells adding up to 1.
     """
+    return placed(tags, [{tag: cell(tag, said.get(tag, "")) for tag in tags} for said in images])
+
+
+def placed(tags: Sequence[str], images: Sequence[Mapping[str, int]]) -> Floats:
+    """Return the same as ``counted`` of images whose cells were looked up before.
+
+    A cell that is missing or that the vocabulary does not have counts as ``OTHER``.
+    """
     rows = [
-        np.concatenate([np.eye(len(_cells(tag)))[cell(tag, said.get(tag, ""))] for tag in tags])
-        for said in (images or [{}])
+        np.concatenate([_one_hot(tag, image.get(tag, -1)) for tag in tags])
+        for image in (images or [{}])
     ]
     return np.asarray(np.mean(rows, axis=0), dtype=np.float64)
+
+
+def _one_hot(tag: str, place: int) -> Floats:
+    length = len(_cells(tag))
+    return np.asarray(np.eye(length)[place if 0 <= place < length else length - 1])
+
+
+def known_tags() -> tuple[str, ...]:
+    """Return the names of everything that the vocabulary counts, sorted."""
+    return tuple(sorted(set(_values()["words"]) | set(_values()["edges"])))
 
 
 def _is(name: str, begin: str) -> bool:

@@ -225,7 +225,7 @@ def test_a_ledger_line_at_the_contracts_price_passes(stream: Stream) -> None:
     [
         ("schema", 2),
         ("time", "\ud800"),
-        ("reservation", "a" * 101),
+        ("reservation", "a" * 129),
         ("prev", "a" * 10_000),
         ("task_hash", "u" * 64),
         ("patients_agreed", 41),
