@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from flwr.app import Context
+from flwr.app import ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from sqlalchemy.exc import OperationalError
 
@@ -22,7 +22,6 @@ from aggregator.setup import RunSetup
 from aggregator.store import Store
 from aggregator.strategy import FedradStrategy
 from fedrad.errors import FedradError, RunError
-from fedrad.protocol.codec import encode_arrays
 
 
 def server_app(setup: RunSetup) -> ServerApp:
@@ -42,7 +41,7 @@ def server_app(setup: RunSetup) -> ServerApp:
             standing = read_standing(setup, store)
             members = _join(setup, store, grid)
             strategy = FedradStrategy(setup, store, members, standing)
-            strategy.start(grid, encode_arrays(setup.initial))
+            strategy.start(grid, ArrayRecord())
 
     app = ServerApp()
     app.main()(main)

@@ -88,7 +88,7 @@ def _refuse_misfit(setup: RunSetup) -> None:
     if setup.contract.task_hash != task_hash(setup.task):
         raise RunError("the contract is for another task than the one given")
     starting = setup.contract.starting
-    if starting is not None and starting.model != digest(setup.initial):
+    if starting is not None and starting.model != digest(setup.initial()):
         raise RunError("the contract pins other starting weights than the ones given")
     conditions = setup.contract.conditions
     if conditions is not None and conditions.expired(setup.clock.now()):

@@ -29,7 +29,7 @@ class Course:
         self.committed = 0  # rounds that made a model, this one or another
         self.changed = 0  # the round whose model this is
         self._line = 0  # rounds that this model descends from
-        self._begin(setup.initial, {}, {})
+        self._begin(setup.initial(), {}, {})
 
     @property
     def digest(self) -> str:
@@ -128,7 +128,7 @@ class Course:
     def restart(self) -> None:
         """Stand before round 1 again."""
         self.committed = self.changed = self._line = 0
-        self._begin(self._setup.initial, {}, {})
+        self._begin(self._setup.initial(), {}, {})
 
     def _begin(self, model: Parameters, moments: Parameters, average: Parameters) -> None:
         plan = self._setup.task.federation

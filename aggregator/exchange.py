@@ -42,10 +42,10 @@ def receive(
         before = len(waiting)
         for own in (waiting, others):
             for message_id in tuple(own):
-                for reply in grid.pull_messages([message_id]):
-                    if message_id in own:
-                        own.remove(message_id)
-                        yield reply
+                found = list(grid.pull_messages([message_id]))
+                if found and message_id in own:
+                    own.remove(message_id)
+                    yield found.pop()  # held by nobody here while the next one is pulled
         if late:
             return
         if len(waiting) == before:

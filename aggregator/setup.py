@@ -70,7 +70,7 @@ class RunSetup:
     folder: Path  # the run folder
     task: Task
     contract: Contract
-    initial: Parameters  # the model before round 1, frozen parameters included
+    initial: Callable[[], Parameters]  # makes the model before round 1, frozen ones included
     frozen: frozenset[str] = frozenset()  # names of parameters that no update holds
     run: str = "run"
     seed: int = 0

@@ -108,6 +108,7 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
                 late |= self._lateness.take(reply, like, server_round, here=here)
             else:
                 accepted |= self._intake.take_update(reply, like)
+            del reply  # its update lies on disk: a model less in memory while the next one comes
         self._lateness.missed(self._intake.close())
         if len(accepted) < self._setup.task.federation.quorum:
             self._store.record_round(server_round, "void")

@@ -122,7 +122,7 @@ def federation(engine: str, case: str) -> Seconds:
             folder=Path(folder),
             task=task,
             contract=contract,
-            initial=initial_model(),
+            initial=initial_model,
             progress=watch,
             identify=lambda grid: watch.identify(grid, contract),
         )

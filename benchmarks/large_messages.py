@@ -18,6 +18,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def _measured(running: Federation, mib: int) -> tuple[dict[str, int], list[int]]
             folder=folder,
             task=study.task,
             contract=study.contract,
-            initial=random_model(mib),
+            initial=partial(random_model, mib),
             run=STUDY,
             engine="deployment",
             identify=lambda grid: {node.node_id: node.name for node in grid.get_nodes()},

@@ -122,7 +122,7 @@ def digest(parameters: Mapping[str, npt.NDArray[Any]]) -> str:
     sha = hashlib.sha256()
     for name, tensor in parameters.items():
         sha.update(f"{name}\x1f{tensor.dtype.str}\x1f{tensor.shape}\x1e".encode())
-        sha.update(np.ascontiguousarray(tensor).tobytes())
+        sha.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
     return sha.hexdigest()
 
 

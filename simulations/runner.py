@@ -215,7 +215,7 @@ def federate(plan: Plan, contract: Contract, screen: Screen) -> None:
         folder=plan.run,
         task=plan.task,
         contract=contract,
-        initial=whole(first),
+        initial=partial(whole, first),
         frozen=frozenset(frozen(first)),
         run=plan.study,
         seed=plan.seed,

@@ -117,7 +117,11 @@ def federated(study: TinyStudy) -> list[bytes]:
 
     folder = study.run / "federated"
     setup = RunSetup(
-        folder=folder, task=study.task, contract=study.contract, initial=study.model, seed=SEED
+        folder=folder,
+        task=study.task,
+        contract=study.contract,
+        initial=lambda: study.model,
+        seed=SEED,
     )
     factory = partial(client_app, SimulatedSites(study.run, SITES, SEED))
     with warnings.catch_warnings():

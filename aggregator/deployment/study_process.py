@@ -33,7 +33,7 @@ from fedrad.contract import Contract
 from fedrad.errors import RunError
 from fedrad.flower.keys import bytes_of_key
 from fedrad.flower.serving import serve
-from fedrad.parameters import frozen, whole
+from fedrad.parameters import Parameters, frozen, whole
 from fedrad.starting_weights import starting_model
 
 ENGINE = "deployment"
@@ -72,13 +72,13 @@ def study_of(home: Path, name: str) -> Callable[[Grid, Context], None]:
 
 def run_setup(home: Path, study: Study) -> RunSetup:
     """Return the run of a study as the coordinator's home describes it."""
-    model = starting_model(study.task, seed=study.seed, beside=study.folder)
+    still = frozen(starting_model(study.task, seed=study.seed, beside=study.folder))
     return RunSetup(
         folder=run_folder(home, study.name),
         task=study.task,
         contract=study.contract,
-        initial=whole(model),
-        frozen=frozenset(frozen(model)),
+        initial=partial(_first_model, study),
+        frozen=frozenset(still),
         run=study.name,
         seed=study.seed,
         engine=ENGINE,
@@ -88,6 +88,10 @@ def run_setup(home: Path, study: Study) -> RunSetup:
         progress=LoggedProgress(),
         on_release=figures_of(study.task, seed=study.seed),
     )
+
+
+def _first_model(study: Study) -> Parameters:
+    return whole(starting_model(study.task, seed=study.seed, beside=study.folder))
 
 
 def identify_enrolled(

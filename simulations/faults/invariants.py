@@ -237,7 +237,7 @@ def _was_lost(left: Left, number: int) -> bool:
 
 
 def _first(left: Left) -> tensors.Parameters:
-    return left.history.plan.setup(left.history.run).initial
+    return left.history.plan.setup(left.history.run).initial()
 
 
 def nobody_named(left: Left) -> Iterator[str]:

@@ -94,7 +94,7 @@ class Plan:
             folder=folder,
             task=self.task,
             contract=self.contract,
-            initial=initial_model(),
+            initial=initial_model,
             seed=SEED,
             **fields,
         )

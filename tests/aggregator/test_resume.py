@@ -266,9 +266,9 @@ def test_another_contract_or_first_model_is_refused(tmp_path: Path) -> None:
     other = replace(setup.contract, study="another-study")
     with pytest.raises(RunError, match="the run of another contract"):
         run(replace(setup, contract=other))
-    model = {name: tensor + 1 for name, tensor in setup.initial.items()}
+    model = {name: tensor + 1 for name, tensor in setup.initial().items()}
     with pytest.raises(RunError, match="began with another model"):
-        run(replace(setup, initial=model))
+        run(replace(setup, initial=lambda: model))
 
 
 def test_two_coordinators_are_not_in_one_folder(tmp_path: Path) -> None:

@@ -311,7 +311,7 @@ def test_a_full_disk_is_named_and_the_run_is_marked_failed(tmp_path: Path) -> No
 def test_a_disk_that_fills_in_mid_round_ends_the_run_with_a_clear_word(tmp_path: Path) -> None:
     """No file of this process may grow past 300 kB: what a full disk does, for real."""
     big = {"a": np.zeros((2, 3), np.float32), "b": np.ones(50_000, np.float64)}
-    setup = tiny_setup(tmp_path, initial=big)
+    setup = tiny_setup(tmp_path, initial=lambda: big)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
     try:

@@ -27,7 +27,11 @@ from site_client.app import client_app
 def run_with(study: TinyStudy, folder: Path, **attacks: str) -> Store:
     """Run the study on the local engine with hostile sites; return its store."""
     setup = RunSetup(
-        folder=folder, task=study.task, contract=study.contract, initial=study.model, seed=SEED
+        folder=folder,
+        task=study.task,
+        contract=study.contract,
+        initial=lambda: study.model,
+        seed=SEED,
     )
     apps = HostileApps(
         honest=partial(client_app, SimulatedSites(study.run, SITES, SEED)),

@@ -97,7 +97,7 @@ def federate(study: TinyStudy, out: Path) -> None:
         folder=out,
         task=study.task,
         contract=study.contract,
-        initial=whole(first),
+        initial=partial(whole, first),
         frozen=frozenset(frozen(first)),
         seed=SEED,
     )

@@ -153,7 +153,11 @@ def sign_study(run: Path, task: Task, limits: Mapping[str, Limits]) -> TinyStudy
 def federate(study: TinyStudy, folder: Path, *, workers: int) -> Parameters:
     """Run the study's rounds on the local engine into ``folder``; return the final model."""
     setup = RunSetup(
-        folder=folder, task=study.task, contract=study.contract, initial=study.model, seed=SEED
+        folder=folder,
+        task=study.task,
+        contract=study.contract,
+        initial=lambda: study.model,
+        seed=SEED,
     )
     factory = partial(client_app, SimulatedSites(study.run, SITES, SEED))
     run_local(server_app(setup), SITES, factory, workers=workers)
