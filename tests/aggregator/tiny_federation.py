@@ -74,7 +74,7 @@ def tiny_contract(task: Task, sites: tuple[str, ...] = SITES) -> Contract:
 def tiny_setup(folder: Path, task: Task | None = None, **fields: object) -> RunSetup:
     """Return a run of the tiny study in ``folder``."""
     task = task or tiny_task()
-    given = {"contract": tiny_contract(task), "initial": initial_model()} | fields
+    given = {"contract": tiny_contract(task), "initial": initial_model} | fields
     return RunSetup(folder=folder, task=task, **given)
 
 
