@@ -1,8 +1,9 @@
 """Starts a study's program when Flower's server has a task for it, and nothing else.
 
 Only runs that were started with the codeless bundle are run, and only as a ServerApp: a
-stranger who reached the control path could start others. A program that dies is reported at
-once; Flower would wait a minute for its heartbeat.
+stranger who reached the control path could start others. A study whose program died without a
+word is begun again (``again``); where it is not, that is reported at once: Flower would wait a
+minute for its heartbeat.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from aggregator.deployment.again import Again
 from aggregator.deployment.superlink import FOLDER, runtime, secret
 from fedrad.flower.bundle import bundle_digest
 from fedrad.flower.tasks import REFUSED, SERVER_TASK, UNREACHABLE, ClientTask, Offer, TaskSource
@@ -31,6 +33,7 @@ class Launcher:
     def __init__(self, home: Path) -> None:
         self._home, self._runtime = home, runtime(home)
         self._source = TaskSource(self._runtime, secret(home))
+        self._again = Again(home)
         self._running: list[tuple[Offer, Child]] = []
         self._beat_s = 0.0
 
@@ -48,6 +51,7 @@ class Launcher:
         if time.monotonic() - self._beat_s > _BEAT_S:
             self._beat_s = time.monotonic()
             self._beat()
+        self._again.tend()
         with suppress(*UNREACHABLE):  # the server is being restarted
             offer_now = self._source.acquire()
             if offer_now is not None:
@@ -58,6 +62,7 @@ class Launcher:
         for _, child in self._running:
             child.end()
         self._running.clear()
+        self._again.close()
         self._source.close()
 
     def _take(self, offer: Offer) -> None:
@@ -75,6 +80,7 @@ class Launcher:
             environment=GIVES_MEMORY_BACK,
         )
         self._running.append((offer, Child(plan)))
+        self._again.begun(offer.run_id)
 
     def _beat(self) -> None:
         for offer, _ in self._running:
@@ -86,10 +92,11 @@ class Launcher:
     def _report(self, offer: Offer, child: Child) -> None:
         status = child.process.returncode
         child.end()
-        if status:
-            _log.warning("a study's program ended", extra={"status": status})
+        why = self._again.ended(offer.run_id, killed=status < 0)
+        if status > 0 or why:
+            _log.warning("a study's program ended", extra={"status": status, "why": why})
             with suppress(*UNREACHABLE):  # it reported its end itself
-                self._say(offer, f"the study's program ended with status {status}")
+                self._say(offer, why or f"the study's program ended with status {status}")
 
     def _say(self, offer: Offer, reason: str) -> None:
         task = ClientTask(self._runtime, offer)

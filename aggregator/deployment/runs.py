@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from aggregator.authority import LOOPBACK, SERVER, last_day
+from aggregator.deployment.again import read_under_way
 from aggregator.deployment.greetings import differences, read_greetings
 from aggregator.deployment.launcher import LOG
 from aggregator.deployment.state import is_running, read_note
@@ -30,7 +31,7 @@ from aggregator.store import Store
 from aggregator.studies import Study, read_study, run_folder, study_names
 from fedrad.errors import RunError, SettingsError, UnreachableError
 from fedrad.flower.control import FlowerRun
-from fedrad.flower.tasks import UNREACHABLE
+from fedrad.flower.tasks import COMPLETED, UNREACHABLE
 from fedrad.processes import Child, Plan
 from fedrad.protocol.messages import SCHEMA
 from fedrad.task import read_task, task_hash
@@ -85,11 +86,15 @@ def server_up(home: Path) -> Iterator[bool]:
 def begin(home: Path, study: Study) -> int:
     """Start a run of the study at the server that runs; return its number.
 
+    A study that is under way is not started twice: its run's number is returned.
+
     Raises:
         UnreachableError: The server does not answer.
         RunError: Too many of its sites said that they speak another wire protocol.
     """
     _refuse_too_few(home, study)
+    if study.name in (under_way := read_under_way(home)):
+        return under_way[study.name].run
     connection = control(home)
     try:
         return connection.start_run(study.name, SCHEMA)
@@ -107,13 +112,15 @@ def warnings(home: Path, study: Study) -> list[str]:
 def follow(home: Path, run_id: int, say: Callable[[str], None]) -> FlowerRun:
     """Tell the run's log line by line until the run has ended; return how.
 
+    A run that was begun again, because its program died, is followed into the new one.
+
     Raises:
         RunError: The server was stopped before.
     """
     connection, lines = control(home), _new_lines(home / FOLDER / LOG)
     try:
         while True:
-            run = _find(connection, run_id)
+            run = _last_of(connection, run_id)
             for line in next(lines):
                 say(line)
             if run is not None and run.status == FINISHED:
@@ -264,11 +271,20 @@ def _quarantined(folder: Path) -> list[str]:
         return sorted(str(row["site"]) for row in store.rows("sites", status=QUARANTINED))
 
 
-def _find(connection: Any, run_id: int) -> FlowerRun | None:
+def _last_of(connection: Any, run_id: int) -> FlowerRun | None:
+    """Return a run, or the last of its study that was begun after it ended without completing."""
     try:
-        return next((run for run in connection.runs() if run.run_id == run_id), None)
+        runs = connection.runs()
     except UNREACHABLE:
         return None  # it is being restarted
+    places = [place for place, run in enumerate(runs) if run.run_id == run_id]
+    if not places:
+        return None
+    first: FlowerRun = runs[places[0]]
+    if first.status != FINISHED or first.outcome == COMPLETED:
+        return first
+    later = [run for run in runs[places[0] + 1 :] if run.study == first.study]
+    return later[-1] if later else first
 
 
 def _wait_until_open(home: Path, log: Path, lives: Callable[[], bool]) -> None:

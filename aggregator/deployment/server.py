@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from aggregator.authority import CRL, SERVER, SERVER_KEY
+from aggregator.deployment.again import forget
 from aggregator.deployment.gateway import LOG as GATEWAY_LOG
 from aggregator.deployment.gateway import Gateway
 from aggregator.deployment.greetings import trim
@@ -55,6 +56,7 @@ def serve(home: Path, stop: Stop, *, ready: Callable[[], None] = lambda: None) -
                 time.sleep(_TICK_S)
         finally:
             server.end()
+        forget(home)  # a person begins again what a person stopped
 
 
 class _Server:

@@ -18,6 +18,7 @@ _Version = private("flwr.supercore.interceptors", "RuntimeVersionHttpInterceptor
 _pb = private("flwr.proto", "control_pb2")
 _Fab = private("flwr.proto.fab_pb2", "Fab")
 _config_to_proto = private("flwr.common.serde", "user_config_to_proto")
+_config_from_proto = private("flwr.common.serde", "user_config_from_proto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class FlowerRun:
     status: str  # pending, starting, running, finished
     outcome: str  # of a finished one: completed, failed, stopped
     details: str
+    study: str = ""  # that it was started for
 
 
 class Control:
@@ -107,4 +109,5 @@ def _node(info: Any) -> Node:
 
 def _run(run: Any) -> FlowerRun:
     status = run.status
-    return FlowerRun(run.run_id, status.status, status.sub_status, status.details)
+    study = str(_config_from_proto(run.override_config).get(STUDY_KEY, ""))
+    return FlowerRun(run.run_id, status.status, status.sub_status, status.details, study)

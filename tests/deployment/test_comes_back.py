@@ -129,13 +129,14 @@ def test_a_site_whose_start_was_killed_leaves_nothing_and_comes_back(federation,
     one_more_round(federation)
 
 
-def test_a_study_whose_program_was_killed_is_reported_and_taken_up_again(federation, study) -> None:
-    before = committed(federation)
-    federation.kill_study()
-    assert study[-1].wait(120) == 1
-    study.append(begin(federation))
-    one_more_round(federation)
-    assert committed(federation) > before
+def test_a_study_whose_program_was_killed_goes_on_by_itself(federation, study) -> None:
+    """Nobody calls run again, and the command that waits for the end goes on waiting."""
+    for _ in range(2):
+        killed = set(federation.study_pids())
+        federation.kill_study()
+        federation.until(lambda gone=killed: bool(set(federation.study_pids()) - gone))
+        one_more_round(federation)
+    assert study[-1].poll() is None
 
 
 def test_a_coordinator_whose_start_was_killed_leaves_nothing_and_goes_on(federation, study) -> None:
@@ -145,8 +146,9 @@ def test_a_coordinator_whose_start_was_killed_leaves_nothing_and_goes_on(federat
     study[-1].wait(180)
     federation.until(lambda: not federation.pids(str(federation.hub)))
     federation.start("hub", "aggregator", federation.hub)
+    federation.until(lambda: bool(federation.study_pids()))  # nobody has called run
     federation.until_online(wait_s=240.0)
-    study.append(begin(federation))
+    study.append(begin(federation))  # joins the run that goes on
     assert study[-1].wait(900) == 0, federation.logs()
     assert before < committed(federation) == ROUNDS
 
