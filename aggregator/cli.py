@@ -9,6 +9,7 @@ import typer
 
 from aggregator import (
     audit_commands,
+    dashboard_commands,
     decision_commands,
     deployment_commands,
     enrolment_commands,
@@ -20,6 +21,7 @@ app.add_typer(enrolment_commands.app)
 app.add_typer(audit_commands.app, name="audit", no_args_is_help=True)
 app.add_typer(deployment_commands.app)
 app.add_typer(decision_commands.app)
+app.add_typer(dashboard_commands.app)
 
 
 @app.command()

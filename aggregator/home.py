@@ -40,6 +40,12 @@ listen = {listen}            # where it answers here
 [certificates]
 # hospital_days = 397
 # server_days = 397
+
+[dashboard]                          # fedrad-aggregator dashboard
+# port = 8600                        # on loopback only
+# socket = "dashboard.sock"          # for the institution's own proxy, which says who asks:
+# user_header = "X-Remote-User"
+# role_header = "X-Fedrad-Role"      # viewer or operator
 """
 
 
@@ -120,6 +126,29 @@ class CertificateSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DashboardSettings:
+    """``[dashboard]``: where screens are shown, and how a proxy says who looks."""
+
+    port: int = 8600
+    socket: str = ""  # relative to the home; empty: none
+    user_header: str = "X-Remote-User"
+    role_header: str = "X-Fedrad-Role"
+
+    def __post_init__(self) -> None:
+        refuse_problems("dashboard", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if not 0 < self.port < 65536:
+            yield f"port must lie between 1 and 65535, got {self.port}"
+        headers = (self.user_header, self.role_header)
+        if not all(name and name.replace("-", "").isalnum() and name.isascii() for name in headers):
+            yield f"a header's name is letters, digits and -, got {list(headers)}"
+        elif self.user_header.lower() == self.role_header.lower():
+            yield f"user_header and role_header must differ, got {self.user_header!r} twice"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CoordinatorSettings:
     """The whole of ``aggregator.toml``."""
 
@@ -127,6 +156,7 @@ class CoordinatorSettings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     ports: Ports = field(default_factory=Ports)
     certificates: CertificateSettings = field(default_factory=CertificateSettings)
+    dashboard: DashboardSettings = field(default_factory=DashboardSettings)
 
 
 def read_coordinator(home: Path) -> CoordinatorSettings:

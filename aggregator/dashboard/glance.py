@@ -1,0 +1,118 @@
+"""The first screen of one run: is anything wrong, where, and how far is it.
+
+Tiles, what needs a look, and one line a site. What was not measured says so; the time left is
+said only while a run goes on and rounds were finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from aggregator import first_screen
+from aggregator.dashboard import matters
+from aggregator.dashboard.book import Book
+from aggregator.dashboard.lines import Line, site_lines
+from aggregator.dashboard.matters import Matter
+from aggregator.dashboard.tiles import Tile, alarm_tile, course_tiles
+from aggregator.measures import spoken
+from aggregator.run_folder import Row, Run
+from aggregator.wording import subtitle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """The first screen."""
+
+    run: Run
+    banner: str
+    subtitle: str
+    status: str
+    verdict: str
+    verdict_where: str
+    detail: str
+    tiles: tuple[Tile, ...]
+    matters: tuple[Matter, ...]
+    lines: tuple[Line, ...]
+    metric: str
+    waiting: int  # proposals
+    windows: int
+    history: tuple[Row, ...] = field(default=())
+
+
+def read_glance(book: Book, online: Mapping[str, str], now: datetime) -> Glance:
+    """Read the first screen.
+
+    Args:
+        book: The run.
+        online: Site to what its node is, where a server could be asked; else empty.
+        now: The time, in UTC.
+    """
+    rounds, turns = book.rounds(), book.turns()
+    alarms = book.rows("SELECT * FROM alarms")
+    actions = book.rows("SELECT * FROM actions")
+    run = book.run(rounds=rounds, events=turns)
+    last = _last_replies(book, rounds)
+    found = [
+        *matters.alarm_matters(run, alarms),
+        *matters.run_matters(run, rounds, turns),
+        *matters.site_matters(run, turns, last),
+        *_offline(run, online),
+    ]
+    waiting = matters.proposals(actions)
+    verdict, where = _verdict(found)
+    tiles = (*course_tiles(run, rounds, last, online=online, now=now), alarm_tile(alarms, waiting))
+    return Glance(
+        run=run, banner=banner_of(run), subtitle=subtitle(run), status=first_screen.status(run),
+        verdict=verdict, verdict_where=where, detail=_detail(rounds, last, found),
+        tiles=tiles, matters=tuple(found),
+        lines=site_lines(book, run, last, online=online, alarms=alarms),
+        metric=spoken(book.primary()), waiting=len(waiting),
+        windows=len(book.rows("SELECT DISTINCT window FROM shifts")), history=tuple(turns[-8:]),
+    )  # fmt: skip
+
+
+def banner_of(run: Run) -> str:
+    """Return what every page of a run says on top; empty for a study between hospitals."""
+    exact = "exact metrics: not private" if run.exact else ""
+    return " · ".join(part for part in (first_screen.banner(run), exact) if part)
+
+
+def _verdict(found: Sequence[Matter]) -> tuple[str, str]:
+    if not found:
+        return "Nothing needs a look.", ""
+    first = found[0]
+    return f"{first.short[:1].lower()}{first.short[1:]}.", first.site or "the run"
+
+
+def _detail(rounds: Sequence[Row], last: Sequence[Row], found: Sequence[Matter]) -> str:
+    if len(found) > 1:
+        return f"And {len(found) - 1} more below."
+    if found or not last:
+        return "" if found else "No round was asked yet."
+    number, trained = rounds[-1]["round"], [row for row in last if row["phase"] == "train"]
+    done = sum(row["outcome"] == "done" for row in trained)
+    return f"In round {number}, {done} of {len(trained)} replies to training could be used."
+
+
+def _last_replies(book: Book, rounds: Sequence[Row]) -> list[Row]:
+    """Return the replies of the last round that is over, else of the one that is open."""
+    over = [row["round"] for row in rounds if row["ended"]]
+    number = over[-1] if over else rounds[-1]["round"] if rounds else 0
+    return book.rows(
+        "SELECT round, phase, site, outcome, reason_code FROM replies WHERE round = ? "
+        "AND phase IN ('train', 'evaluate') ORDER BY site, phase",
+        number,
+    )
+
+
+def _offline(run: Run, online: Mapping[str, str]) -> list[Matter]:
+    if not any(node == "online" for node in online.values()):
+        return []  # nobody could be asked, or nobody came yet: the tile says so
+    gone = [site for site in run.sites if online.get(site, "online") != "online"]
+    return [
+        Matter(site=run.full_name(site), key=site, short=f"its node is {online[site]}",
+               text=f"Its node is {online[site]}: it answers nothing now.", page="site")
+        for site in gone
+    ]  # fmt: skip

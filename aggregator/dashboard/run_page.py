@@ -1,0 +1,102 @@
+"""One run: curves with intervals, the worst site, sites by releases, and who refused and why.
+
+With many hospitals the curves are those of the sums and of the six that do worst now; every
+other one has its own page, and all are in the heat map.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aggregator import attendance, figures, first_screen
+from aggregator.dashboard import charts
+from aggregator.dashboard.book import SUMS, Book
+from aggregator.dashboard.glance import banner_of
+from aggregator.measures import SUMMARIES, spoken
+from aggregator.run_folder import Row, Run
+from aggregator.wording import interval, score, subtitle
+
+MOST_PANELS = 12
+_SHOWN = 6  # hospitals with a curve, where there are more than fit
+_REPLIES = "SELECT round, phase, site, outcome, reason_code, bytes FROM replies"
+_LAST_ROUNDS = 60  # of the strip of presence
+
+
+def run_context(book: Book) -> dict[str, Any]:
+    """Return what the page of one run shows."""
+    rounds, turns = book.rounds(), book.turns()
+    replies = book.rows(_REPLIES)
+    run = book.run(rounds=rounds, events=turns, replies=replies)
+    metric = book.primary()
+    rows = book.measured(metric)
+    audits = [row for row in rows if not row["window"]]
+    points = _points(audits)
+    latest = _latest(audits)
+    shown = _shown(run, latest)
+    return {
+        "run": run,
+        "banner": banner_of(run),
+        "subtitle": subtitle(run),
+        "status": first_screen.status(run),
+        "metric": spoken(metric),
+        "panels": figures.panels({name: points[name] for name in shown if name in points}),
+        "titles": {name: SUMMARIES.get(name) or run.full_name(name) for name in shown},
+        "latest": latest,
+        "left_out": len(run.sites) - sum(name in run.sites for name in shown),
+        "worst": _worst(run, latest),
+        "heat": _heat(run, rows),
+        "absences": attendance.sentences(run),
+        "grid": {site: line[-_LAST_ROUNDS:] for site, line in attendance.grid(run).items()},
+        "rounds": attendance.round_lines(run)[-_LAST_ROUNDS:],
+    }
+
+
+def _points(rows: Sequence[Row]) -> dict[str, list[figures.Point]]:
+    found: dict[str, list[figures.Point]] = {}
+    for row in rows:
+        if row["value"] is not None and math.isfinite(row["value"]):
+            point = (int(row["round"]), float(row["value"]), row["lo"], row["hi"])
+            found.setdefault(str(row["site"]), []).append(point)
+    return found
+
+
+def _latest(rows: Sequence[Row]) -> dict[str, Row]:
+    last = max((int(row["round"]) for row in rows), default=0)
+    return {str(row["site"]): row for row in rows if row["round"] == last}
+
+
+def _shown(run: Run, latest: Mapping[str, Row]) -> list[str]:
+    """Return whose curves are drawn: the sums, then the sites, the worst ones where many are."""
+    if len(run.sites) + len(SUMS) <= MOST_PANELS:
+        return [*SUMS, *run.sites]
+    known = [site for site in run.sites if site in latest and latest[site]["value"] is not None]
+    return [*SUMS, *sorted(known, key=lambda site: float(latest[site]["value"]))[:_SHOWN]]
+
+
+def _worst(run: Run, latest: Mapping[str, Row]) -> dict[str, str] | None:
+    """Return the site that the row ``worst`` was taken from, by its value."""
+    row = latest.get("worst")
+    if row is None or row["value"] is None:
+        return None
+    same = [site for site in run.sites if site in latest and latest[site]["value"] == row["value"]]
+    return {
+        "name": " or ".join(map(run.full_name, same)) or "a site",
+        "key": same[0] if same else "",
+        "value": score(row["value"]),
+        "interval": interval(row["lo"], row["hi"]),
+        "round": str(row["round"]),
+    }
+
+
+def _heat(run: Run, rows: Sequence[Row]) -> charts.Heat | None:
+    releases = list(dict.fromkeys((row["window"], row["round"]) for row in rows))
+    values = {(row["site"], row["window"], row["round"]): row["value"] for row in rows}
+    names = [window or f"{number}" for window, number in releases]
+    table = {run.label(s): [_finite(values.get((s, *one))) for one in releases] for s in run.sites}
+    return charts.heat(table, names) if releases else None
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,155 @@
+"""What the pages show, to whom, and what an operator's form does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from histories import History, write_history
+from starlette.testclient import TestClient
+
+from aggregator import checkpoints
+from aggregator.store import Store
+from fedrad import audit_log
+
+Browse = Callable[..., TestClient]
+SCRIPT = "<script>document.title='taken'</script>"
+PAGES = ("", "/course", "/alarms", "/models", "/site/A")
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+ASK = "site=Carrick&action=ask-about-scanner&round=8&window=2026-04-01"
+
+
+def token(page: str) -> str:
+    """Return the token of a page's form."""
+    found = re.search(r'name="token" value="([0-9a-f]{64})"', page)
+    assert found
+    return found[1]
+
+
+def actions(folder: Path) -> list[tuple[str, str]]:
+    """Return decision and person of every action."""
+    with Store(folder / "run.sqlite") as store:
+        return [(row["decision"], row["decided_by"]) for row in store.rows("actions")]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_script_in_a_sites_name_is_text(tmp_path: Path, browse: Browse, page: str) -> None:
+    history = History(odd_name=SCRIPT, rounds=4, windows=8, trouble=True)
+    client = browse(write_history(tmp_path / "odd", history))
+    answer = client.get(f"/runs/odd{page}")
+    assert answer.status_code == 200
+    assert SCRIPT not in answer.text
+    if page in ("", "/course", "/site/A"):
+        assert "&lt;script&gt;" in answer.text
+
+
+def test_a_proposal_is_accepted_once_with_name_and_reason(troubled: Path, browse: Browse) -> None:
+    client = browse(troubled)
+    body = f"token={token(client.get('/runs/troubled/alarms').text)}&{ASK}&decision=accepted"
+    answer = client.post("/runs/troubled/decide", content=f"{body}&reason=new%20CT", headers=FORM)
+    assert "Accepted." in answer.text
+    assert "by Dr A: new CT" in answer.text
+    assert actions(troubled) == [("accepted", "Dr A")]
+    (line,) = audit_log.read(troubled / "messages.jsonl")
+    assert (line["kind"], line["by"], line["reason"]) == ("proposal accepted", "Dr A", "new CT")
+    again = client.post("/runs/troubled/decide", content=f"{body}&reason=b", headers=FORM)
+    assert again.status_code == 409
+    assert "Dr A decided before: accepted" in again.text
+
+
+@pytest.mark.parametrize(
+    "rest", ["&decision=accepted", "&decision=accepted&reason=%20", "&reason=a"]
+)
+def test_without_a_reason_or_an_answer_nothing_is_decided(
+    troubled: Path, browse: Browse, rest: str
+) -> None:
+    client = browse(troubled)
+    body = f"token={token(client.get('/runs/troubled/alarms').text)}&{ASK}{rest}"
+    assert client.post("/runs/troubled/decide", content=body, headers=FORM).status_code == 409
+    assert actions(troubled) == [("proposed", "")]
+
+
+def test_a_viewer_has_no_form_and_cannot_act(troubled: Path, browse: Browse) -> None:
+    client = browse(troubled, role="viewer")
+    pages = [client.get(f"/runs/troubled{page}").text for page in PAGES]
+    assert not any("<form" in page for page in pages)
+    body = f"token=x&{ASK}&decision=accepted&reason=a"
+    assert client.post("/runs/troubled/decide", content=body, headers=FORM).status_code == 403
+    assert client.post("/runs/troubled/models", content="round=1", headers=FORM).status_code == 403
+    assert actions(troubled) == [("proposed", "")]
+
+
+def test_a_quarantine_is_lifted_from_the_page(troubled: Path, browse: Browse) -> None:
+    client = browse(troubled)
+    body = f"token={token(client.get('/runs/troubled/alarms').text)}&site=Dunmore&reason=mended"
+    answer = client.post("/runs/troubled/lift", content=body, headers=FORM)
+    assert "Out of quarantine" in answer.text
+    with Store(troubled / "run.sqlite") as store:
+        assert store.rows("sites", site="Dunmore")[0]["status"] == "joined"
+
+
+def test_a_viewer_reads_letters_where_the_contract_says_so(tmp_path: Path, browse: Browse) -> None:
+    history = History(name="l", figures="letters", rounds=4, windows=8, trouble=True)
+    folder = write_history(tmp_path / "l", history)
+    looks, acts = browse(folder, role="viewer"), browse(folder)
+    for page in (*(f"/runs/l{page}" for page in PAGES), "/compare"):
+        text = looks.get(page).text
+        assert not any(name in text for name in history.names)
+    assert "Hospital C (Carrick)" in acts.get("/runs/l").text
+    assert "Look at Hospital C:" in re.sub(r"</?strong>", "", looks.get("/runs/l").text)
+
+
+def test_a_viewer_reads_names_where_the_contract_says_so(tmp_path: Path, browse: Browse) -> None:
+    folder = write_history(tmp_path / "n", History(name="n", figures="names", rounds=2))
+    assert "Hospital A (Ashford)" in browse(folder, role="viewer").get("/runs/n").text
+
+
+def test_what_is_not_there_is_said(troubled: Path, browse: Browse) -> None:
+    client = browse(troubled)
+    for page in ("/runs/other", "/runs/troubled/site/Z", "/nothing"):
+        assert client.get(page).status_code == 404
+
+
+def test_exact_metrics_show_no_epsilon(finished_exact: Path, browse: Browse) -> None:
+    page = browse(finished_exact).get("/").text
+    assert "exact metrics: not private" in page
+    assert not re.search(r">\s*\d+\.\d\d\s*</td></tr>", page)
+
+
+@pytest.fixture
+def finished_exact(tmp_path: Path) -> Path:
+    """Return a run whose task says exact metrics."""
+    return write_history(tmp_path / "exact", History(name="exact", rounds=2, exact=True))
+
+
+def test_two_runs_are_compared(troubled: Path, healthy: Path, browse: Browse) -> None:
+    page = browse(troubled, healthy).get("/compare?run=troubled&run=healthy").text
+    assert "Side by side" in page
+    assert "of different tasks" in page
+    assert "8, 1 of them void" in page
+
+
+def test_a_model_is_handed_out_with_its_digest(tmp_path: Path, browse: Browse) -> None:
+    folder = write_history(tmp_path / "m", History(name="m", rounds=1))
+    digest = write_model(folder)
+    client = browse(folder)
+    body = f"token={token(client.get('/runs/m/models').text)}&round=1"
+    answer = client.post("/runs/m/models", content=body, headers=FORM)
+    assert answer.headers["x-model-digest"] == digest
+    assert answer.content == (folder / "rounds/0001/model.safetensors").read_bytes()
+    (line,) = audit_log.read(folder / "messages.jsonl")
+    assert (line["kind"], line["model_digest"]) == ("model handed out", digest)
+
+
+def write_model(folder: Path) -> str:
+    """Write a first round's checkpoint; return the model's digest."""
+    import numpy as np
+
+    from fedrad.parameters import digest
+
+    model = {"a": np.ones(3, np.float32)}
+    state = checkpoints.RoundState(round=1, committed=1, model_digest=digest(model), accepted={})
+    checkpoints.write_round(folder, state, model, moments={})
+    return digest(model)
