@@ -21,6 +21,7 @@ from aggregator.spending import Spending, parse_lines
 from aggregator.store import Store, report_rows
 from aggregator.tables import Answer, Report, Spent
 from fedrad import flower
+from fedrad.documents import printable
 from fedrad.errors import ProtocolError
 from fedrad.parameters import Parameters
 from fedrad.protocol import checks
@@ -30,6 +31,7 @@ from fedrad.protocol.messages import SCHEMA, Block, Reason, Reply, Request, repl
 _LONGEST_DETAIL = 200  # characters of a message that a site had a part in
 _LONGEST_HEAD = 64  # characters: a SHA-256
 _LINES_A_ROUND = 16  # far more ledger lines than a site needs, dead attempts included
+_ERRORS = {flower.APP_RAISED: ("failed", "failed"), flower.REFUSED: ("refused", "declined")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +172,7 @@ class Intake:
             return None
         self._tell()
         if message.has_error():
-            raised = message.error.code == flower.APP_RAISED
-            reason = "failed" if raised else "offline"
-            self._store.record_reply(self._answer(asked, "failed", reason))
-            self._letters.silent(asked.site, asked.request, f"an error: {reason}")
+            self._no_answer(asked, message)
             return None
         try:
             opened = self.read(asked, message)
@@ -186,6 +185,13 @@ class Intake:
             self.out_of_budget.add(asked.site)
         self._record(opened)
         return None
+
+    def _no_answer(self, asked: Asked, message: Message) -> None:
+        """Record an error that came in a reply's place: the site's own, or the grid's."""
+        outcome, reason = _ERRORS.get(message.error.code, ("failed", "offline"))
+        self._store.record_reply(self._answer(asked, outcome, reason))
+        said = printable(str(message.error.reason or ""), _LONGEST_DETAIL)
+        self._letters.silent(asked.site, asked.request, f"an error: {reason}: {said}")
 
     def _spend(self, asked: Asked, reply: Reply) -> list[Spent]:
         """Take in what the reply says was spent; nothing of it if any line is not agreed."""

@@ -159,6 +159,10 @@ class ProtocolError(FedradError):
     """A message that cannot be accepted."""
 
 
+class MessageTooLargeError(ProtocolError):
+    """A message, or an answer, of more bytes than are taken."""
+
+
 class RunError(FedradError):
     """A run that cannot start or go on."""
 

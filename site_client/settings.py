@@ -132,13 +132,14 @@ class Resources:
     disk_gib: float = 20.0  # of the cache: prepared images of all tasks
     keep_warm: bool = True  # that process stays between tasks
     task_hours: float = 12.0  # the longest that one task may take, closed hours not counted
+    message_mib: float = 2048.0  # the largest message that is taken from the coordinator
 
     def __post_init__(self) -> None:
         refuse_problems("resources", self)
 
     def problems(self) -> Iterator[str]:
         """Yield one line for each value that cannot be used."""
-        for name in ("memory_gib", "threads", "disk_gib", "task_hours"):
+        for name in ("memory_gib", "threads", "disk_gib", "task_hours", "message_mib"):
             if not getattr(self, name) > 0:
                 yield f"{name} must be greater than 0, got {getattr(self, name)}"
         if not _DEVICE.fullmatch(self.device):

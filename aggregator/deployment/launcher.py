@@ -17,8 +17,9 @@ from pathlib import Path
 
 from aggregator.deployment.again import Again
 from aggregator.deployment.superlink import FOLDER, runtime, secret
+from fedrad import flower
 from fedrad.flower.bundle import bundle_digest
-from fedrad.flower.tasks import REFUSED, SERVER_TASK, UNREACHABLE, ClientTask, Offer, TaskSource
+from fedrad.flower.tasks import SERVER_TASK, UNREACHABLE, ClientTask, Offer, TaskSource
 from fedrad.processes import GIVES_MEMORY_BACK, Child, Plan
 from fedrad.protocol.messages import SCHEMA
 
@@ -101,7 +102,7 @@ class Launcher:
     def _say(self, offer: Offer, reason: str) -> None:
         task = ClientTask(self._runtime, offer)
         try:
-            task.refuse(REFUSED, reason)
+            task.refuse(flower.REFUSED, reason)
         finally:
             task.close()
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
+
+from fedrad.errors import MessageTooLargeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,7 @@ class NodeOptions:
     proxy: str = ""  # http://host:port of an HTTP CONNECT proxy
     proxy_user: str = ""
     proxy_password: str = field(default="", repr=False)
+    most_bytes: int = 1 << 31  # of one message that is taken
 
 
 def tls_context(options: NodeOptions) -> ssl.SSLContext:
@@ -44,4 +48,22 @@ def http_client(options: NodeOptions) -> httpx.Client:
     if options.proxy:
         auth = (options.proxy_user, options.proxy_password) if options.proxy_user else None
         proxy = httpx.Proxy(options.proxy, auth=auth)
-    return httpx.Client(verify=tls_context(options), proxy=proxy, timeout=30.0, trust_env=False)
+    return httpx.Client(
+        verify=tls_context(options),
+        proxy=proxy,
+        timeout=30.0,
+        trust_env=False,
+        event_hooks={"response": [partial(_refuse_large, options.most_bytes)]},
+    )
+
+
+def _refuse_large(most: int, response: httpx.Response) -> None:
+    """Refuse an answer that is too large, or that does not say how large, before it is read.
+
+    Raises:
+        MessageTooLargeError: It is.
+    """
+    said = response.headers.get("content-length", "")
+    if not (said.isascii() and said.isdigit() and int(said) <= most):
+        response.close()
+        raise MessageTooLargeError(f"an answer of {said or 'unknown'} bytes; taken: {most}")

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from flwr.app import Error, Message, RecordDict
+from flwr.app import ArrayRecord, Error, Message, RecordDict
 
 from fedrad.flower.lookup import private
 from fedrad.flower.packing import Packer, unpack
@@ -35,7 +35,8 @@ _log = logging.getLogger(__name__)
 _REFUSED_OBJECTS = (_PullError, ValueError)
 _RETURN_S, _LOOK_S = 100.0, 1.0  # Flower refuses a node for 60 s after it died
 _POLL_S = 0.15  # the SuperLink needs about a tenth of that to answer
-_UNCONFIRMED_S = 30.0  # then, twice that, and so on: a question is asked again
+_UNCONFIRMED_S = 30.0  # and what the bytes need; then twice that, and so on: it is asked again
+_SLOWEST = 2.0**20  # bytes a second that all sites together may need for what they were sent
 _MOST_TIMES = 4
 
 
@@ -46,7 +47,7 @@ class _Question:
     asked: Any  # the message's metadata
     packed: RecordDict
     next_s: float  # when to look whether its node has it
-    wait_s: float = _UNCONFIRMED_S
+    wait_s: float
     ids: list[str] = field(default_factory=list)  # of each time it was sent
 
 
@@ -87,10 +88,11 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
         self._await({message.metadata.dst_node_id for message in asked})
         packed = [packer.pack(message.content) for message in asked]
         ids = self._send(asked, packed)
-        look_s = time.monotonic() + _UNCONFIRMED_S
+        wait_s = _UNCONFIRMED_S + sum(map(_tensor_bytes, packed)) / _SLOWEST
         for message_id, message, content in zip(ids, asked, packed, strict=True):
             if message_id:
-                question = _Question(message.metadata, content, look_s, ids=[message_id])
+                look_s = time.monotonic() + wait_s
+                question = _Question(message.metadata, content, look_s, wait_s, [message_id])
                 self._out[message_id], self._first[message_id] = question, message_id
         self._patience.something_happened()
         return ids
@@ -184,6 +186,11 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
         if message.has_content():
             message.content = unpack(message.content)
         return message
+
+
+def _tensor_bytes(content: RecordDict) -> int:
+    tensors = (record for record in content.values() if isinstance(record, ArrayRecord))
+    return sum(len(array.data) for record in tensors for array in record.values())
 
 
 def _unavailable(head: Any, asked: str) -> Message:

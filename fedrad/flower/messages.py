@@ -37,7 +37,8 @@ _update_console_handler = private("flwr.supercore.logger", "update_console_handl
 _telemetry = private("flwr.supercore", "telemetry")
 
 AGGREGATOR_NODE = 1  # the id that Flower gives its own side of every message
-APP_RAISED, NODE_UNAVAILABLE, APP_CRASHED = 2, 5, 8  # flwr.common.constant.ErrorCode
+# flwr.common.constant.ErrorCode; a site refuses with Flower's word for a bundle that is not valid
+APP_RAISED, NODE_UNAVAILABLE, REFUSED, APP_CRASHED = 2, 5, 7, 8
 
 
 def quiet() -> None:

@@ -35,7 +35,7 @@ LOOP_ENDED = 75  # exit status: nothing is wrong here; try again
 def run_node(options: NodeOptions) -> None:
     """Be the SuperNode; ends the process, never returns."""
     quiet()
-    mend_loop(_say_task)
+    mend_loop(_say_task, most_bytes=options.most_bytes)
     _node_loop["get_fused_config_from_fab"] = _open_no_bundle
     _retry["_RETRYABLE_TRANSPORT_ERRORS"] += (httpx.ProxyError,)
     _connection["FleetHttpClient"] = _client_class(options)

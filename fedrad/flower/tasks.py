@@ -38,7 +38,6 @@ _message_from = private("flwr.common.serde", "message_from_proto")
 CLIENT_TASK = str(_TaskType.CLIENT_APP)
 SERVER_TASK = str(_TaskType.SERVER_APP)
 EVERY_TASK = tuple(str(kind) for kind in _TaskType)
-REFUSED = int(_ErrorCode.INVALID_FAB)
 CRASHED = int(_ErrorCode.CLIENT_APP_CRASHED)
 RAISED = int(_ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
 TASK_CAME = "task"  # what a node says on its standard output: a task can be taken

@@ -78,6 +78,7 @@ def node_options(home: Path, settings: SiteSettings, port: int) -> NodeOptions:
         proxy=proxy.url if proxy else "",
         proxy_user=proxy.user if proxy else "",
         proxy_password=proxy.password() if proxy else "",
+        most_bytes=int(settings.resources.message_mib * 2**20),
     )
 
 

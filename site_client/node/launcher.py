@@ -13,25 +13,24 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from fedrad import software
+from fedrad import flower, software
 from fedrad.clock import Clock, SystemClock
 from fedrad.errors import DeclinedError, FedradError
 from fedrad.flower.bundle import bundle_digest
 from fedrad.flower.tasks import (
     CLIENT_TASK,
     CRASHED,
-    REFUSED,
     UNREACHABLE,
     ClientTask,
     Offer,
     Runtime,
     TaskSource,
 )
-from fedrad.hours import is_open, parse_hours
 from fedrad.protocol import versions
 from fedrad.protocol.messages import SCHEMA
 from site_client import audit
 from site_client.node.worker import Worker
+from site_client.pausing import works_now
 from site_client.settings import SiteSettings, read_site
 
 _BEAT_S = 10.0  # Flower gives a task up after 60 s without
@@ -68,9 +67,8 @@ class Launcher:
             self._take()
 
     def open(self) -> bool:
-        """Whether the site works now."""
-        hours = parse_hours(read_site(self._home).site.hours)
-        return is_open(hours, datetime.now().astimezone())
+        """Whether the site works now: it is within its hours, and nobody paused it."""
+        return works_now(self._home, datetime.now().astimezone())
 
     def end(self) -> None:
         """End the runner; its task is answered as one that crashed."""
@@ -91,7 +89,7 @@ class Launcher:
         if wrong:
             _log.warning("a task was refused: %s", wrong)
             audit.record(self._home, self._clock, "task refused", sentence=wrong)
-            task.refuse(REFUSED, f"the site refuses: {wrong}")
+            task.refuse(flower.REFUSED, f"the site refuses: {wrong}")
             task.close()
             return
         self._task, self._beat_s = task, time.monotonic()

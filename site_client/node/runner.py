@@ -28,8 +28,7 @@ from flwr.clientapp import ClientApp
 
 from fedrad import flower
 from fedrad.errors import ProtocolError
-from fedrad.flower.tasks import REFUSED, Runtime, answer
-from fedrad.hours import is_open, parse_hours
+from fedrad.flower.tasks import Runtime, answer
 from fedrad.logs import begin
 from fedrad.protocol.codec import content_bytes, decode_request
 from site_client import correspondence
@@ -37,6 +36,7 @@ from site_client.app import client_app
 from site_client.approvals import refuse_unapproved_software
 from site_client.device import device_of
 from site_client.node.worker import BEGUN, DONE, LOST, PAUSING, READY, WORKING
+from site_client.pausing import works_now
 from site_client.round import SiteRuntime
 from site_client.settings import read_site
 
@@ -70,7 +70,7 @@ def installed_app(home: Path, say: Callable[[str], None]) -> Callable[[Message, 
         if late_s > 0:
             reason = f"the question was answered {late_s:.0f} s after its deadline: not worked on"
             _note_late(home, message, reason)
-            return Message(Error(code=REFUSED, reason=reason), reply_to=message)
+            return Message(Error(code=flower.REFUSED, reason=reason), reply_to=message)
         begun_s = time.monotonic()
         reply = app(message, context)
         kind, group = message.metadata.message_type, message.metadata.group_id
@@ -108,18 +108,13 @@ def _work(task: dict[str, str], app: Callable[[Message, Context], Message]) -> s
 
 
 def _wait_for_hours(home: Path, say: Callable[[str], None]) -> None:
-    """Wait while the site is closed; called between steps."""
-    if _open(home):
+    """Wait while the site is closed or paused; called between steps."""
+    if works_now(home, datetime.now().astimezone()):
         return
     say(PAUSING)
-    while not _open(home):
+    while not works_now(home, datetime.now().astimezone()):
         time.sleep(_LOOK_S)
     say(WORKING)
-
-
-def _open(home: Path) -> bool:
-    hours = parse_hours(read_site(home).site.hours)
-    return is_open(hours, datetime.now().astimezone())
 
 
 def _speaker() -> Callable[[str], None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import signal
 import socket
 import subprocess
@@ -38,7 +39,9 @@ from fedrad.errors import RunError
 from fedrad.flower.bundle import bundle
 from fedrad.flower.serving import serve
 from fedrad.flower.tasks import TaskSource
+from fedrad.protocol.messages import SCHEMA
 from site_client.node.start import keep_site
+from site_client.settings_edit import put_values
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +52,8 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
     homes = make_homes(
         tmp_path_factory.mktemp("federation"), "federation.rounds=1", "evaluation.every_rounds=1"
     )
+    for site in SITES:
+        put_values(homes.home(site), "resources", {"message_mib": 1.0})
     running = Federation(homes)
     running.open()
     running.until_online()
@@ -219,8 +224,8 @@ def test_a_hostile_bundle_is_not_run_at_the_coordinator(
     assert not unpacked(federation, "evil")
 
 
-def ask_everybody(replies: list[Message], grid: Grid, context: Context) -> None:
-    content = RecordDict({"c": ConfigRecord({"x": 1})})
+def ask_everybody(replies: list[Message], grid: Grid, context: Context, *, size: int = 1) -> None:
+    content = RecordDict({"c": ConfigRecord({"x": random.Random(1).randbytes(size)})})
     asked = [Message(content, node, "train", group_id="1") for node in grid.get_node_ids()]
     replies.extend(receive(grid, grid.push_messages(asked), 60.0, clock=SystemClock()))
 
@@ -247,3 +252,27 @@ def test_a_hostile_bundle_is_refused_by_every_site_before_it_is_unpacked(
     for site in SITES:
         notes = (federation.homes.home(site) / "audit.jsonl").read_text()
         assert "task refused" in notes
+
+
+def test_a_message_that_a_site_does_not_take_is_refused_before_it_fills_its_memory(
+    federation: Federation,
+) -> None:
+    """The study's own bundle, and more bytes than ``message_mib`` lets in."""
+    replies, launcher = [], federation.children["hub"].process
+    launcher.send_signal(signal.SIGSTOP)
+    try:
+        connection = control(federation.hub)
+        connection.start_run(STUDY, SCHEMA)
+        connection.close()
+        offer = TaskSource(runtime(federation.hub), secret(federation.hub)).acquire()
+        assert offer is not None
+        flood = partial(ask_everybody, replies, size=2 << 20)
+        serve(runtime(federation.hub), offer.token, lambda _: flood)
+    finally:
+        launcher.send_signal(signal.SIGCONT)
+    assert [reply.has_error() for reply in replies] == [True] * len(SITES)
+    reasons = [reply.error.reason for reply in replies]
+    assert all("the site refuses: an answer of 2097" in reason for reason in reasons), reasons
+    for site in SITES:
+        log = (federation.homes.home(site) / "logs" / "node.log").read_text()
+        assert "[resources] message_mib says how much" in log

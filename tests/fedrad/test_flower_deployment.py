@@ -90,7 +90,7 @@ def ended(*_: Any) -> bytes:
 
 def test_a_message_whose_run_ended_while_it_was_pulled_is_forgotten_with_its_task() -> None:
     """Flower leaves both behind; the next reply would then wait for one message more."""
-    node, asked = Node(7), node_loop._Asked(lambda: None)
+    node, asked = Node(7), node_loop._Asked(lambda: None, 1 << 20)
     assert asked.pull(**node.given(ended)) is None
     assert len(node.store) == 0
     assert not node.state.get_messages_legacy(is_reply=False)
@@ -101,7 +101,7 @@ def test_a_message_whose_run_ended_while_it_was_pulled_is_forgotten_with_its_tas
 def test_the_wait_is_for_the_reply_to_the_message_at_hand() -> None:
     """A late reply to another message is pushed and does not end it."""
     node, came, pushed = Node(7), [], []
-    asked = node_loop._Asked(lambda: came.append(1))
+    asked = node_loop._Asked(lambda: came.append(1), 1 << 20)
     late = Message(node.message.content, reply_to=node.message)
     node.ask(8)
     assert asked.pull(**node.given(node.objects)) == 8
@@ -117,6 +117,32 @@ def test_the_wait_is_for_the_reply_to_the_message_at_hand() -> None:
     finally:
         node_loop._push_messages = flowers
     assert (came, pushed) == ([1], [7, 8])
+
+
+def test_a_message_that_is_too_large_is_left_where_it_is_and_answered() -> None:
+    """No more of it is fetched than the site takes; the coordinator reads why."""
+    node, pushed, fetched = Node(7), [], []
+
+    def pull(run_id: int, object_id: str) -> bytes:
+        fetched.append(object_id)
+        return node.objects(run_id, object_id)
+
+    whole = sum(len(part.deflate()) for part in get_all_nested_objects(node.message).values())
+    asked = node_loop._Asked(lambda: None, whole - 1)
+    assert asked.pull(**node.given(pull)) == 7
+    assert not node.state.get_messages_legacy(is_reply=False)
+    asked.push(
+        state=node.state,
+        object_store=node.store,
+        send=lambda message, tree, _: (pushed.append((message, tree)) or set(), ""),
+        push_object=lambda *_: None,
+    )
+    ((message, _),) = pushed
+    assert message.metadata.reply_to_message_id == node.message.metadata.message_id
+    assert message.error.code == flower.REFUSED
+    assert f"more than {whole - 1} bytes" in message.error.reason
+    assert node_loop._Asked(lambda: None, whole).pull(**Node(8).given(node.objects)) is None
+    assert len(fetched) <= len(get_all_nested_objects(node.message))
 
 
 def test_a_reply_in_the_name_of_another_node_is_refused() -> None:

@@ -16,7 +16,7 @@ def grid() -> PolledGrid:
     grid = object.__new__(PolledGrid)
     grid._kept, grid._here = set(), {"b": ("metadata", "tree")}
     packed = RecordDict()
-    grid._out = {key: _Question(SimpleNamespace(), packed, 1.0, ids=[key]) for key in ("a", "c")}
+    grid._out = {key: _Question(SimpleNamespace(), packed, 1.0, 30.0, [key]) for key in ("a", "c")}
     grid._first = {"a": "a", "a again": "a", "b": "b", "c": "c"}
     return grid
 
