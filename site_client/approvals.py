@@ -172,6 +172,16 @@ def changes_text(changes: list[Change]) -> str:
     return "\n".join(lines) if lines else "nothing changed since it was approved"
 
 
+def study_approval(home: Path, study: str) -> Approval | None:
+    """Return the approval of a study that lies here; ``None``: nobody gave one, or left it.
+
+    Raises:
+        DamagedStateError: It was changed after it was signed.
+    """
+    path = study_folder(home, study) / APPROVAL
+    return _opened(home, path) if path.exists() else None
+
+
 def refuse_unapproved(home: Path, duty: Duty, now: datetime) -> None:
     """Refuse a request that this hospital's people did not approve, or no longer.
 

@@ -6,14 +6,17 @@ no line; whether there is an answer is not decided here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from fedrad.clock import SystemClock
 from fedrad.documents import printable
 from fedrad.protocol.digests import reply_digest, request_digest
-from fedrad.protocol.messages import Reply, Request
+from fedrad.protocol.messages import Block, Reply, Request
 from site_client import audit
 
 _LONGEST = 100  # characters of a study's name; a longer one is none
@@ -27,7 +30,33 @@ def received(home: Path, request: Request, size: int) -> None:
 def sent(home: Path, reply: Reply, size: int) -> None:
     """Note a reply of ``size`` bytes that is about to leave."""
     how = f"{reply.outcome}: {reply.reason_code}" if reply.reason_code else reply.outcome
-    _note(home, "sent", reply, {"digest": reply_digest(reply), "bytes": size}, decision=how)
+    said = {"digest": reply_digest(reply), "bytes": size, "fields": decoded(reply)}
+    _note(home, "sent", reply, said, decision=how)
+
+
+def decoded(reply: Reply) -> dict[str, object]:
+    """Return what a reply says, field by field, as JSON: what a person may read of what left.
+
+    Of an update how many tensors and numbers, and its joint length; of sums every number, with the
+    noise that it carries.
+    """
+    tensors = list(reply.update.values())
+    length = math.sqrt(sum(float(np.square(one, dtype=np.float64).sum()) for one in tensors))
+    return {
+        "steps": reply.steps,
+        "tensors": len(tensors),
+        "numbers": sum(int(one.size) for one in tensors),
+        "length": length if math.isfinite(length) else None,
+        "sums": {block.name: _sums(block) for block in reply.blocks},
+        "ledger_lines": len(reply.events),
+        "ledger_head": reply.ledger_head,
+        "fedrad": reply.fedrad_version,
+    }
+
+
+def _sums(block: Block) -> dict[str, object]:
+    values = [round(value, 3) if math.isfinite(value) else None for value in block.values.tolist()]
+    return {"values": values, "sigma": block.sigma, "sensitivity": block.sensitivity}
 
 
 def not_answered(home: Path, size: int, why: str) -> None:

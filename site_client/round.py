@@ -43,7 +43,7 @@ from fedrad.privacy.mechanisms import noise_source
 from fedrad.protocol.messages import Outcome, Reason, Reply, Request, reply_id
 from fedrad.site_report import noised
 from fedrad.starting_weights import refuse_other_start
-from site_client import audit, guard, outbox, study
+from site_client import audit, guard, outbox, own_figures, study
 from site_client.approvals import refuse_unapproved
 from site_client.augmentation import augmenter
 from site_client.dataset import load_split
@@ -190,6 +190,8 @@ class Site:
         charge = duty.charge(reply.reply_id, "audit")
         source = self._paid(duty, charge)
         blocks = measure_split(module, source, duty.task)
+        with suppress(OSError):  # a full disk keeps no figures for the site's own screen
+            own_figures.keep_sums(self._home, duty.request, blocks, self._clock)
         if charge.exact:
             blocks = (*blocks, exact_of_split(module, source, duty.task))
         else:

@@ -1,0 +1,96 @@
+"""The exact figures of the last measured model on this hospital's own patients, for its screen.
+
+What a release says is noised; what it was made of is known here before the noise comes. The sums of
+the last evaluation are kept in ``state/figures/``, one file a study, readable by the home's owner
+alone. They never leave: nothing that answers a message reads them. What they become is
+``fedrad.metrics``'s business.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedrad import durable
+from fedrad.clock import Clock, stamp
+from fedrad.errors import DamagedStateError
+from fedrad.metrics.measure import measure
+from fedrad.metrics.metric import Metric
+from fedrad.protocol.messages import Block, Request
+from fedrad.task import Task, read_task
+from site_client.study import TASK, study_folder
+
+FOLDER = Path("state", "figures")
+_SEED = 0  # of the intervals: the same sums show the same figures
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One study's last measured model on the patients that a site keeps for measuring."""
+
+    study: str
+    round: int
+    model_digest: str
+    time: str
+    metrics: tuple[Metric, ...]
+
+
+def keep_sums(home: Path, request: Request, blocks: Sequence[Block], clock: Clock) -> None:
+    """Keep the exact sums of one evaluation in place of the last one's.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    table = {
+        "round": request.round,
+        "model_digest": request.model_digest,
+        "time": stamp(clock),
+        "blocks": [
+            {"name": block.name, "values": list(map(_plain, block.values.tolist()))}
+            for block in blocks
+        ],
+    }
+    path = home / FOLDER / f"{study_folder(home, request.study).name}.json"
+    durable.write_json(path, table)
+    path.chmod(0o600)
+
+
+def read_figures(home: Path) -> tuple[Figures, ...]:
+    """Return the figures of every study that was measured here, by name.
+
+    Raises:
+        DamagedStateError: A file cannot be read.
+    """
+    found = []
+    for path in sorted((home / FOLDER).glob("*.json")):
+        task_path = study_folder(home, path.stem) / TASK
+        if task_path.exists():
+            found.append(_figures(path, read_task(task_path)))
+    return tuple(found)
+
+
+def _figures(path: Path, task: Task) -> Figures:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        blocks = tuple(map(_block, table["blocks"]))
+        number, digest, time = int(table["round"]), str(table["model_digest"]), str(table["time"])
+    except (ValueError, KeyError, TypeError):
+        line = f"{path} is damaged; the next evaluation writes it anew"
+        raise DamagedStateError(line) from None
+    metrics = measure(blocks, task, np.random.default_rng(_SEED))
+    return Figures(path.stem, number, digest, time, metrics)
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _block(table: dict[str, Any]) -> Block:
+    values = np.asarray(table["values"], dtype=np.float64)
+    return Block(name=str(table["name"]), values=values, sigma=0.0, sensitivity=1.0)
