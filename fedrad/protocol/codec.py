@@ -38,6 +38,7 @@ _REPLY_TEXT = (
     "fedrad_version",
 )
 _LONGEST = 200  # characters: names and digests, which both ends write into their records
+_PICKLE = b"\x80"  # the first byte of protocol 2 and later
 _LONGEST_HEADER = 1 << 16  # bytes of a .npy file before its values; ours have 128
 _CHOICES = {
     "phase": get_args(Phase),
@@ -223,8 +224,10 @@ def _list(record: ConfigRecord, name: str, kind: type) -> list[Any]:
 
 def _tensor(name: str, array: Array) -> npt.NDArray[Any]:
     """Decode one tensor from its ``.npy`` bytes without copying or trusting the header."""
+    whole = memoryview(array.data)
+    if whole[:1] == _PICKLE:
+        raise ProtocolError(f"tensor {name!r} is a pickle, which fedrad never opens")
     try:
-        whole = memoryview(array.data)
         file = io.BytesIO(whole[:_LONGEST_HEADER])
         shape, fortran, dtype = _npy_header(file)
         data = whole[file.tell() :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -109,6 +110,9 @@ def test_a_pickled_tensor_is_refused_and_not_opened() -> None:
     bomb = Array(dtype="object", shape=(1,), stype="numpy.ndarray", data=file.getvalue())
     with pytest.raises(ProtocolError, match="tensor 'w' is not a plain array"):
         codec.decode_arrays(ArrayRecord({"w": bomb}))
+    bare = Array(dtype="float32", shape=(1,), stype="numpy.ndarray", data=pickle.dumps([1.0]))
+    with pytest.raises(ProtocolError, match="tensor 'w' is a pickle, which fedrad never opens"):
+        codec.decode_arrays(ArrayRecord({"w": bare}))
 
 
 def test_a_tensor_that_claims_more_than_it_holds_is_refused_without_allocating() -> None:
