@@ -64,6 +64,7 @@ class Book:
     images: int = 0
     segmentations: int = 0
     broken: int = 0
+    year: int = 2025  # of exams without a day
 
     def plant(self, patient: int, pairs: Iterable[tuple[str, str]]) -> None:
         """Note identifiers of one patient, each once."""
@@ -97,8 +98,13 @@ def admit_patient(book: Book, ordinal: int) -> Identity:
     return patient
 
 
-def admit_exam(book: Book, patient: Identity, *, number: int, view: str = "PA") -> Exam:
-    """Invent one exam of a patient and note its identifiers; numbers run from 1."""
+def admit_exam(
+    book: Book, patient: Identity, *, number: int, view: str = "PA", day: str = ""
+) -> Exam:
+    """Invent one exam of a patient and note its identifiers; numbers run from 1.
+
+    ``day`` is YYYYMMDD; empty: one of the book's year.
+    """
     study_uid = book.uid(patient.ordinal, number, "study")
     exam = Exam(
         patient=patient,
@@ -106,7 +112,7 @@ def admit_exam(book: Book, patient: Identity, *, number: int, view: str = "PA") 
         study_uid=study_uid,
         series_uid=book.uid(patient.ordinal, number, "series"),
         accession=f"QA{int(study_uid[-9:]):09d}{number % 10}",
-        date=f"2025{patient.ordinal % 12 + 1:02d}{number % 28 + 1:02d}",
+        date=day or f"{book.year}{patient.ordinal % 12 + 1:02d}{number % 28 + 1:02d}",
         comment=f"Patient {patient.family}, {patient.given}, lives at {patient.address}",
         number=number,
         view=view,

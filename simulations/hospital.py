@@ -7,8 +7,10 @@ in ``phantoms`` and ``scanners``, files in ``dicom`` and ``archives``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +30,9 @@ from simulations.dicom import (
     write_series,
 )
 from simulations.partition import Census, Patient, deal_patients
+from simulations.periods import Monitored, Period
 from simulations.phantoms import Body, Mask, Phantom, ct_volume, draw_body, radiograph
+from simulations.planted import Identity, invent_patient
 from simulations.scanners import SCANNERS, Scanner, expose, expose_ct
 
 
@@ -48,6 +52,8 @@ class HospitalSpec:
     scanners: dict[str, float] = field(default_factory=lambda: {"plain": 1.0})  # name -> weight
     own_scanners: dict[str, Scanner] = field(default_factory=dict)  # besides those of SCANNERS
     broken: dict[str, int] = field(default_factory=dict)  # reason -> files
+    year: int = 2025  # of exams outside the periods
+    periods: tuple[Period, ...] = ()  # of later patients, all of them to be monitored
     positive_label: str = "nodule"
     negative_label: str = "normal"
 
@@ -66,6 +72,7 @@ class HospitalSpec:
         if self.size < 32 or self.slices < 8:
             yield f"size must be 32 or more and slices 8, got {self.size} and {self.slices}"
         yield from self._scanner_problems()
+        yield from self._period_problems()
         yield from unknown_reasons(iter(self.broken))
 
     def _scanner_problems(self) -> Iterator[str]:
@@ -76,23 +83,35 @@ class HospitalSpec:
         if not sum(self.scanners.values()) > 0 or min(self.scanners.values()) < 0:
             yield "scanners needs weights of 0 or more, one above 0"
 
+    def _period_problems(self) -> Iterator[str]:
+        known = SCANNERS | self.own_scanners
+        for name in sorted({name for period in self.periods for name in period.scanners}):
+            if name not in known:
+                yield f"periods.scanners.{name} is not known; known: {', '.join(sorted(known))}"
+        if self.periods and self.truth != "labels":
+            yield "periods are for hospitals whose truth is labels"
+
     def scanner(self, name: str) -> Scanner:
         """Return one of the hospital's machines."""
         return (SCANNERS | self.own_scanners)[name]
 
 
-def write_hospital(folder: Path, spec: HospitalSpec, *, seed: int) -> WrittenHospital:
+def write_hospital(
+    folder: Path, spec: HospitalSpec, *, seed: int, monitored: Monitored | None = None
+) -> WrittenHospital:
     """Write ``ARCHIVE/``, ``labels.csv`` and ``planted.csv`` into ``folder``.
 
     Args:
         folder: Made if absent; must not hold an archive.
         spec: The hospital.
         seed: With ``spec`` it fixes every byte, whatever other hospitals there are.
+        monitored: Who may be in a period; absent: no period is written.
 
     Raises:
         ArchiveError: The folder already holds an archive.
     """
     book = archives.open_book(folder, spec.name, seed)
+    book.year = spec.year
     census = Census(
         patients=spec.patients,
         prevalence=spec.prevalence,
@@ -103,21 +122,55 @@ def write_hospital(folder: Path, spec: HospitalSpec, *, seed: int) -> WrittenHos
     for patient in patients:
         _write_patient(book, spec, patient)
     _write_broken(book, spec)
+    later = tuple(_write_periods(book, spec, monitored)) if monitored else ()
+    patients = (*patients, *later)
     positives = sum(patient.positive for patient in patients)
     return archives.close_book(book, patients=len(patients), positives=positives)
 
 
-def _write_patient(book: Book, spec: HospitalSpec, patient: Patient) -> None:
+def _write_periods(book: Book, spec: HospitalSpec, monitored: Monitored) -> Iterator[Patient]:
+    """Write the patients of each period and yield them; ordinals run on and leave gaps."""
+    ordinals = itertools.count(spec.patients + sum(spec.broken.values()))
+    issuer = book.institution.institution
+    for number, period in enumerate(spec.periods):
+        census = Census(
+            patients=period.patients,
+            prevalence=spec.prevalence if period.prevalence is None else period.prevalence,
+            several_share=spec.several_share,
+            scanners=period.scanners or spec.scanners,
+        )
+        drawn = deal_patients(f"{spec.name} period {number}", book.seed, census=census)
+        mine = (n for n in ordinals if monitored.has(_identity(book, n), issuer))
+        for place, ordinal in zip(range(len(drawn)), mine, strict=False):
+            patient = replace(drawn[place], ordinal=ordinal)
+            other = period.says_other(patient, book.site, book.seed)
+            _write_patient(book, spec, patient, days=partial(period.day, place), other=other)
+            yield patient
+
+
+def _identity(book: Book, ordinal: int) -> Identity:
+    return invent_patient(book.site, ordinal, book.seed)
+
+
+def _write_patient(
+    book: Book,
+    spec: HospitalSpec,
+    patient: Patient,
+    *,
+    days: Callable[[int], str] = lambda _: "",
+    other: bool = False,
+) -> None:
+    """Write one patient's exams; ``other``: the label says the class that it is not."""
     identity = archives.admit_patient(book, patient.ordinal)
     body = _body(book, patient)
     for number, name in enumerate(patient.scanners, start=1):
-        exam = archives.admit_exam(book, identity, number=number)
+        exam = archives.admit_exam(book, identity, number=number, day=days(number))
         phantom = _phantom(book, spec, exam, body)
         if spec.kind == "ct":
             _write_ct(book, spec, exam=exam, phantom=phantom, scanner=spec.scanner(name))
         else:
             _write_dx(book, spec, exam=exam, phantom=phantom, scanner=spec.scanner(name))
-        text = spec.positive_label if patient.positive else spec.negative_label
+        text = spec.positive_label if patient.positive != other else spec.negative_label
         book.labels.append((exam.study_uid, exam.accession, text))
 
 

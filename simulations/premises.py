@@ -37,7 +37,12 @@ class Stocked:
 def open_home(run: Path, site: str, scenario: Scenario, task: Task, *, seed: int) -> None:
     """Make one site's home over its archive, with its own limits in ``site.toml``."""
     text = tomli_w.dumps(_site_table(site, scenario, task))
-    make_home(home_of(run, site), text, split_key=seeds.key(seed, site, "split key"))
+    make_home(home_of(run, site), text, split_key=split_key_of(site, seed))
+
+
+def split_key_of(site: str, seed: int) -> bytes:
+    """Return the secret of a simulated site: from the study's seed, so that it can be repeated."""
+    return seeds.key(seed, site, "split key")
 
 
 def take_stock(run: Path, site: str, task: Task) -> Stocked:

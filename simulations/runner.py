@@ -40,6 +40,7 @@ from simulations.comparison import compare, rows, with_spread
 from simulations.engines import run_local, run_ray
 from simulations.hospital import HospitalSpec, write_hospital
 from simulations.hostile import HostileApps
+from simulations.periods import Monitored
 from simulations.places import SITES, home_of, site_folder
 from simulations.plan import Plan
 from simulations.pool import warm_up
@@ -49,6 +50,7 @@ from simulations.wire import Wiretap
 from simulations.worker import ClientFactory
 from site_client.app import client_app
 from site_client.round import SiteRuntime
+from site_client.settings import Shares
 
 if TYPE_CHECKING:
     from torch import nn
@@ -178,7 +180,10 @@ def build_hospitals(plan: Plan, screen: Screen) -> None:
             public.write_public(plan.run / SITES, plan.data, plan.scenario.public, seed=plan.seed)
     else:
         with screen.stage(f"writing the DICOM archives of {len(sites)} hospitals"):
-            jobs = [(plan.run, spec, plan.seed) for spec in plan.scenario.archives()]
+            jobs = [
+                (plan.run, spec, plan.seed, plan.scenario.splits)
+                for spec in plan.scenario.archives()
+            ]
             _in_parallel(_write_phantoms, jobs)
     for site in sites:
         premises.open_home(plan.run, site, plan.scenario, plan.task, seed=plan.seed)
@@ -281,8 +286,9 @@ def _first_model(plan: Plan) -> nn.Module:
     return starting_model(plan.task, seed=plan.seed, beside=plan.beside)
 
 
-def _write_phantoms(run: Path, spec: HospitalSpec, seed: int) -> None:
-    write_hospital(site_folder(run, spec.name), spec, seed=seed)
+def _write_phantoms(run: Path, spec: HospitalSpec, seed: int, shares: Shares) -> None:
+    monitored = Monitored(premises.split_key_of(spec.name, seed), shares)
+    write_hospital(site_folder(run, spec.name), spec, seed=seed, monitored=monitored)
 
 
 def _overheard(

@@ -95,6 +95,9 @@ class Scenario:
         for name in sorted(set(self.limits) - set(self.sites)):
             yield f"limits.{name}: no site has this name; sites: {', '.join(self.sites)}"
         yield from self._hostile_problems()
+        watched = [hospital.name for hospital in self.hospitals if hospital.periods]
+        if watched and not self.splits.window:
+            yield f"hospitals.periods of {watched[0]} needs a share of splits.window above 0"
 
     def _hostile_problems(self) -> Iterator[str]:
         for name in sorted(set(self.hostile) - set(self.sites)):

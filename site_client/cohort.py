@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import pandas as pd
 
@@ -44,8 +44,14 @@ class Cohort:
     warnings: tuple[str, ...]  # for the site's own screen
 
 
-def assemble(
-    admitted: Admitted, task: Task, *, split: Split, settings: SiteSettings, names: Pseudonyms
+def assemble(  # noqa: PLR0913  # whose, of what, by whose word
+    admitted: Admitted,
+    task: Task,
+    *,
+    split: Split,
+    settings: SiteSettings,
+    names: Pseudonyms,
+    truth: Literal["needed", "unknown"] = "needed",
 ) -> Cohort:
     """Put together one split of a task.
 
@@ -55,6 +61,7 @@ def assemble(
         split: Whose patients.
         settings: Label file and shares.
         names: The site's pseudonyms.
+        truth: ``unknown`` keeps images whose class labels are not known yet.
 
     Raises:
         DataError: No image of the archive suits the task.
@@ -65,7 +72,7 @@ def assemble(
     images, refused = admitted.images, [admitted.refused]
     labels: dict[str, int] = {}
     warnings: list[str] = []
-    if task.labels.source == "csv":
+    if truth == "needed" and task.labels.source == "csv":
         found = read_labels(settings.labels.file, task.labels, names)
         known = label_patients(images, found, task.labels)
         images = images[~images["file"].isin(known.refused["file"])]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from site_client.rosters import InUse, Roster, names_of, relative
 from site_client.seal import read_seal
 from site_client.settings import read_site
 
+Truth = Literal["needed", "unknown"]  # whether class labels must be known
 _MEMORY_SHARE = 0.25  # of [resources] memory_gib, for arrays that stay in memory
 
 
@@ -127,40 +128,54 @@ def load_split(home: Path, task: Task, split: Split) -> PatientDataset:
         NotReadyError: The task is private and too many studies belong to nobody.
         SettingsError: ``site.toml`` or the recipe's constants cannot be used.
     """
+    return _load(home, task, split, "needed")
+
+
+def load_images(home: Path, task: Task, split: Split) -> PatientDataset:
+    """Load one split as ``load_split``, those without class labels too; nobody has a label.
+
+    Of a sealed cohort nothing but who was labelled then is known besides what came later.
+    """
+    return _load(home, task, split, "unknown")
+
+
+def _load(home: Path, task: Task, split: Split, truth: Truth) -> PatientDataset:
     settings = read_site(home)
     catalogue = update_catalogue(home)
     if task.privacy.enabled:
         refuse_many_unusable(count_unusable(catalogue, settings.patients.max_studies))
     findings = list_findings(home, settings.patients, catalogue)
-    loaded = _loaded(Place(home, settings, task, catalogue), split)
+    loaded = _loaded(Place(home, settings, task, catalogue), split, truth)
     roster = Roster(task_hash(task), split, names_of(catalogue, loaded.files))
     InUse(roster, _arrays(home, loaded.files)).keep(home)
     return PatientDataset(
         split,
         loaded.files,
-        labels=loaded.labels,
+        labels=loaded.labels if truth == "needed" else {},
         notes=Notes((*loaded.warnings, *findings), roster.digest),
         memory_bytes=int(settings.resources.memory_gib * _MEMORY_SHARE * 2**30),
     )
 
 
-def _loaded(place: Place, split: Split) -> Frozen:
+def _loaded(place: Place, split: Split, truth: Truth) -> Frozen:
     """Return the split as sealed, with what came later where that counts; else as it is now."""
     seal = read_seal(place.home, task_hash(place.task))
     if seal is None:
-        return _prepared(place, _cohort(place, split), split)
+        return _prepared(place, _cohort(place, split, truth), split)
     frozen = load_frozen(place, seal, split)
     if split != "window":
         return frozen
-    more = later(_cohort(place, split), seal, cap=place.task.data.max_images_per_patient)
+    more = later(_cohort(place, split, truth), seal, cap=place.task.data.max_images_per_patient)
     came = _prepared(place, more, split)
     return joined(frozen, came)
 
 
-def _cohort(place: Place, split: Split) -> Cohort:
+def _cohort(place: Place, split: Split, truth: Truth) -> Cohort:
     names = pseudonyms(site_home.split_key(place.home))
     admitted = admit(place.catalogue, place.task)
-    cohort = assemble(admitted, place.task, split=split, settings=place.settings, names=names)
+    cohort = assemble(
+        admitted, place.task, split=split, settings=place.settings, names=names, truth=truth
+    )
     write_quarantine(place.home, place.task.task.name, cohort.refused)
     return cohort
 

@@ -20,6 +20,8 @@ from fedrad.errors import DamagedStateError
 from fedrad.parameters import digest, read_safetensors, write_safetensors
 from fedrad.protocol.messages import Block, Reply
 
+OF_ROUNDS = ("train", "evaluate", "query")  # phases whose answers a later round acknowledges
+
 
 def keep(home: Path, reply: Reply) -> None:
     """Write ``reply`` durably; its JSON comes last and makes it valid."""
@@ -51,7 +53,10 @@ def kept(home: Path, reply_id: str) -> Reply | None:
 
 
 def moved_on(home: Path, study: str, round_number: int) -> bool:
-    """Whether a later round of ``study`` was answered: answers up to here may be forgotten."""
+    """Whether a later round of ``study`` was answered: answers up to here may be forgotten.
+
+    Answers about windows have other numbers; they are small and stay.
+    """
     return any(own == study and number > round_number for own, number, _ in _kept(home))
 
 
@@ -64,10 +69,11 @@ def forget_before(home: Path, study: str, round_number: int) -> None:
 
 
 def _kept(home: Path) -> Iterator[tuple[str, int, Path]]:
-    """Yield study, round and file of every answer."""
+    """Yield study, round and file of every answer about a round."""
     for path in tuple(_folder(home).glob("*.json")):
         table = json.loads(path.read_text(encoding="utf-8"))
-        yield str(table["study"]), int(table["round"]), path
+        if table["phase"] in OF_ROUNDS:
+            yield str(table["study"]), int(table["round"]), path
 
 
 def _folder(home: Path) -> Path:

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -24,26 +25,19 @@ import fedrad
 from fedrad import seeds
 from fedrad.clock import Clock, SystemClock
 from fedrad.errors import (
-    AlreadyChargedError,
     BudgetExceededError,
-    ContractChangedError,
-    DataError,
-    DeclinedError,
-    ExpiredError,
     FedradError,
     LedgerError,
-    LostLinesError,
-    NotReadyError,
-    PrivacyError,
 )
 from fedrad.models.networks import build
 from fedrad.parameters import Parameters, digest, load_whole
 from fedrad.privacy.ledger import Charge, as_table
 from fedrad.privacy.mechanisms import noise_source
-from fedrad.protocol.messages import Outcome, Reason, Reply, Request, reply_id
+from fedrad.protocol.messages import Block, Reply, Request, reply_id
+from fedrad.shift.agreed import SHARES
 from fedrad.site_report import noised
 from fedrad.starting_weights import refuse_other_start
-from site_client import audit, guard, outbox, own_figures, study
+from site_client import audit, guard, outbox, outcomes, own_figures, study, windows
 from site_client.approvals import refuse_unapproved
 from site_client.augmentation import augmenter
 from site_client.dataset import load_split
@@ -57,28 +51,20 @@ from site_client.training.local_parameters import only_accounted
 from site_client.training.loop import StepPlan, no_pause, train_round
 from site_client.training.readiness import refuse_untrainable
 from site_client.training.source import PatientSource, kept_features
+from site_client.windows import WindowPatients
 from site_client.withdrawal import apply_lists, evict
 
 if TYPE_CHECKING:
     from torch import nn
 
-_HOW: dict[type[Exception], tuple[Outcome, Reason]] = {
-    ContractChangedError: ("refused", "contract-changed"),
-    ExpiredError: ("abstained", "declined"),
-    DeclinedError: ("refused", "declined"),
-    BudgetExceededError: ("refused", "budget"),
-    NotReadyError: ("abstained", "not-ready"),
-    DataError: ("abstained", "not-ready"),
-    AlreadyChargedError: ("failed", "failed"),
-    LostLinesError: ("refused", "declined"),
-    LedgerError: ("failed", "failed"),
-    PrivacyError: ("refused", "declined"),
-    Exception: ("failed", "failed"),
-}
-
-
+Patients = TypeVar("Patients", bound=PatientSource)
+_NOISE = {"evaluate": "audit"}  # phase -> what a simulation draws its noise for
 _Stamp = tuple[tuple[int, int], ...]
-_STREAM: dict[str, Split] = {"train": "train", "evaluate": "audit"}  # phase -> whose patients
+_STREAM: dict[str, Split] = {  # phase -> whose patients
+    "train": "train",
+    "evaluate": "audit",
+    **dict.fromkeys(SHARES, "window"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +145,16 @@ class Site:
 
     @property
     def _phases(self) -> dict[str, Callable[[Duty, Reply], Reply]]:
-        return {"train": self._train, "evaluate": self._evaluate, "query": _query}
+        whole: dict[str, Callable[[Duty, Reply], Reply]] = dict.fromkeys(SHARES, self._window)
+        return whole | {"train": self._train, "evaluate": self._evaluate, "query": _query}
 
     def _train(self, duty: Duty, reply: Reply) -> Reply:
         module = self._module(duty)
         with only_accounted(module, duty.model, task=duty.task):
             augment = augmenter(duty.task.recipe.augment)
             refuse_untrainable(module, duty.task)
-            source = self._paid(duty, duty.charge(reply.reply_id, "train"))
+            charge = duty.charge(reply.reply_id, "train")
+            source = self._paid(duty, charge, partial(self._source, duty, "train"))
             plan = self._plan(duty)
             trained = train_round(module, source, duty.task, plan=plan, augment=augment)
         made = replace(
@@ -188,15 +176,28 @@ class Site:
     def _evaluate(self, duty: Duty, reply: Reply) -> Reply:
         module = self._module(duty)
         charge = duty.charge(reply.reply_id, "audit")
-        source = self._paid(duty, charge)
+        source = self._paid(duty, charge, partial(self._source, duty, "audit"))
         blocks = measure_split(module, source, duty.task)
         with suppress(OSError):  # a full disk keeps no figures for the site's own screen
             own_figures.keep_sums(self._home, duty.request, blocks, self._clock)
         if charge.exact:
             blocks = (*blocks, exact_of_split(module, source, duty.task))
-        else:
-            rng = self._noise(duty, "audit noise")
-            blocks = noised(blocks, sigma=duty.terms.audit_sigma, rng=rng)
+        return self._released(duty, reply, blocks, charge)
+
+    def _window(self, duty: Duty, reply: Reply) -> Reply:
+        windows.refuse_not_due(duty, self._clock)
+        module = self._module(duty)
+        charge = duty.charge(reply.reply_id, "window")
+        patients = self._paid(duty, charge, partial(self._window_patients, duty))
+        return self._released(duty, reply, windows.window_sums(module, patients, duty), charge)
+
+    def _released(
+        self, duty: Duty, reply: Reply, blocks: tuple[Block, ...], charge: Charge
+    ) -> Reply:
+        """Return the reply that carries sums, noised unless the task is exact, and keep it."""
+        if not charge.exact:
+            rng = self._noise(duty, f"{_NOISE.get(reply.phase, reply.phase)} noise")
+            blocks = noised(blocks, sigma=charge.event.multiplier, rng=rng)
         made = replace(reply, blocks=blocks)
         outbox.keep(self._home, made)
         return made
@@ -209,14 +210,14 @@ class Site:
         self._note("sent again", reply)
         return reply
 
-    def _paid(self, duty: Duty, charge: Charge) -> PatientSource:
+    def _paid(self, duty: Duty, charge: Charge, load: Callable[[], Patients]) -> Patients:
         """Return the patients that answering reads, with the charge on disk.
 
         What needs no patient is checked before the archive is read, and again with nobody
         in between the check and the charge.
         """
         ask = self._check(duty, charge)
-        source = self._source(duty, "train" if charge.stream == "train" else "audit")
+        source = load()
         guard.check_patients(duty.settings, ask, len(source))
         with self._journal.exclusive():
             self._check(duty, charge)
@@ -279,6 +280,14 @@ class Site:
                 evict(self._home, duty.settings.approval.studies)
         return self._sources[key].source
 
+    def _window_patients(self, duty: Duty) -> WindowPatients:
+        """Return the patients of the window that is asked for; each window is looked up anew."""
+        if apply_lists(self._home, duty.settings, self._clock).left:
+            self._sources.clear()
+        found = windows.load_window(self._home, duty)
+        self._sources[duty.request.task_hash, "window"] = _Loaded((), found, found.roster)
+        return found
+
     def _network(self, duty: Duty) -> nn.Module:
         key = duty.request.task_hash
         if key not in self._modules:
@@ -322,18 +331,18 @@ class Site:
         """Note what is about to leave, and of whom; forget what that acknowledges."""
         loaded = self._sources.get((reply.task_hash, _STREAM.get(reply.phase, "test")))
         self._note("answered", reply, **({"roster": loaded.roster} if loaded else {}))
-        if reply.phase != "query":  # asks for nothing that would have to be made again
+        if reply.phase in ("train", "evaluate"):  # the others acknowledge no round
             outbox.forget_before(self._home, reply.study, reply.round)
 
     def _answer_without(self, request: Request, settings: SiteSettings, error: Exception) -> Reply:
         """Return the reply to a request that was not answered; what was charged stays told."""
-        outcome, reason = next(how for kind, how in _HOW.items() if isinstance(error, kind))
+        outcome, reason = outcomes.of(error)
         without = replace(self._blank(request, settings), outcome=outcome, reason_code=reason)
         if request.task_hash in settings.approval.studies:
             with suppress(LedgerError):
                 without = self._told(without, request.ledger_head)
         with suppress(OSError):  # a full disk keeps no note
-            self._note("declined", without, sentence=_sentence(error))
+            self._note("declined", without, sentence=outcomes.sentence(error))
         return without
 
     def _blank(self, request: Request, settings: SiteSettings) -> Reply:
@@ -376,15 +385,6 @@ class Site:
 def _query(duty: Duty, reply: Reply) -> Reply:
     del duty
     return reply
-
-
-def _sentence(error: Exception) -> str:
-    """Return what the site's own screen says; of an error that is not fedrad's, no value."""
-    if isinstance(error, FedradError):
-        return "; ".join([str(error), *getattr(error, "__notes__", ())])
-    if isinstance(error, OSError):
-        return f"the disk refused: {error.strerror or type(error).__name__}; make room and go on"
-    return f"an unexpected {type(error).__name__}; the site's log shows where"
 
 
 def _stamp(home: Path, settings: SiteSettings) -> Iterator[tuple[int, int]]:

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 
+from fedrad.shift.tags import cell, known_tags
 from site_client.archive.facts import Facts
 from site_client.archive.folder import ArchiveFile
 from site_client.deidentify.pseudonyms import Pseudonyms
 from site_client.patients import Register
 
+OF_CELLS = {  # tag of the public vocabulary -> where an image says it
+    "kvp": "KVP", "pixel spacing": "PixelSpacing", "slice thickness": "SliceThickness",
+    "field strength": "MagneticFieldStrength", "echo time": "EchoTime",
+    "detector spacing": "ImagerPixelSpacing",
+}  # fmt: skip
 KEYWORDS = (
     "SOPInstanceUID", "SOPClassUID", "Modality", "PatientID", "IssuerOfPatientID",
     "PatientBirthDate", "PatientSex",
@@ -25,7 +32,7 @@ KEYWORDS = (
     "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation",
     "ViewPosition", "ImageType", "BurnedInAnnotation", "ReferencedSeriesSequence",
     "PatientOrientation", "ImageOrientationPatient", "Manufacturer", "ManufacturerModelName",
-    "DeviceSerialNumber",
+    "DeviceSerialNumber", "StudyDate", "PatientAge", *OF_CELLS.values(),
 )  # fmt: skip
 
 
@@ -65,11 +72,15 @@ class Row:
     device: str = ""  # pseudonym of its serial number
     references: str = ""  # a segmentation's source images, pseudonyms with spaces between
     referenced_series: str = ""
+    exam: str = ""  # the study's date, YYYY-MM-DD; it decides the window and stays here
+    cells: str = ""  # numbers of public cells: of the machine's words, of sex and age in years
 
 
 COLUMNS = tuple(Row.__dataclass_fields__)
 _UPRIGHT = 0.9  # cosine between a slice's normal and the patient's axis, 26 degrees
 _LONGEST = 64  # characters of a maker's or a model's name (LO)
+_AGE_UNITS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}  # PS3.5 6.2, AS
+_DAYS_A_YEAR = 365.25
 _SEXES = ("M", "F", "O")  # PS3.3 C.7.1.1; anything else says nothing
 
 
@@ -85,6 +96,7 @@ def as_row(found: ArchiveFile, facts: Facts, register: Register, *, version: str
     said = _values(facts.values, register.names) | _patient(facts.values, register)
     said |= _scanner(facts.values, register.names)
     said |= _references(facts.references, register.names)
+    said |= {"exam": _day(facts.values.get("StudyDate", "")), "cells": _cells(facts.values)}
     return Row(found.file, found.bytes, found.mtime_ns, version, fault=facts.fault, **said)
 
 
@@ -150,6 +162,43 @@ def _patient(said: Mapping[str, str], register: Register) -> dict[str, Any]:
         "born": register.names.of("born", f"{patient.pseudonym} {born}") if born else "",
         "sex": register.names.of("sex", f"{patient.pseudonym} {sex}") if sex in _SEXES else "",
     }
+
+
+def _cells(said: Mapping[str, str]) -> str:
+    """Return the public cells of what an image says, as ``tag=number`` with ; between.
+
+    Nothing but the cell is kept: of an age its bin, of a word whether it is a known one.
+    """
+    found = {tag: said.get(keyword, "") for tag, keyword in OF_CELLS.items()}
+    found["pixel spacing"] = found["pixel spacing"] or found.pop("detector spacing")
+    found["manufacturer"] = said.get("Manufacturer", "")
+    found |= {"sex": said.get("PatientSex", ""), "age": _years(said)}
+    return ";".join(f"{tag}={cell(tag, found[tag])}" for tag in known_tags())
+
+
+def read_cells(text: str) -> dict[str, int]:
+    """Return the cells of a row by tag; an empty text has none."""
+    parts = (part.partition("=") for part in text.split(";") if part)
+    return {tag: int(number) for tag, _, number in parts}
+
+
+def _years(said: Mapping[str, str]) -> str:
+    """Return a patient's age at the exam in years, as PatientAge says or by the birth date."""
+    born, exam = _day(said.get("PatientBirthDate", "")), _day(said.get("StudyDate", ""))
+    age = said.get("PatientAge", "")
+    if age[:-1].isdigit() and age[-1:] in _AGE_UNITS:
+        return str(int(age[:-1]) * _AGE_UNITS[age[-1]])
+    if not born or not exam:
+        return ""
+    return str((date.fromisoformat(exam) - date.fromisoformat(born)).days / _DAYS_A_YEAR)
+
+
+def _day(text: str) -> str:
+    """Return a DICOM date as YYYY-MM-DD; empty where it is none."""
+    try:
+        return datetime.strptime(text, "%Y%m%d").date().isoformat()  # noqa: DTZ007  # a day
+    except ValueError:
+        return ""
 
 
 def _references(drawn_on: Mapping[str, list[str]], names: Pseudonyms) -> dict[str, str]:

@@ -23,7 +23,7 @@ from site_client.limits import Reading
 from site_client.patients import Register, register_version
 from site_client.rows import COLUMNS, KEYWORDS, Row, as_row
 
-_VERSION = "4"  # raise when a row's meaning changes: every file is then read again
+_VERSION = "5"  # raise when a row's meaning changes: every file is then read again
 _SAVE_EVERY = 50_000  # files
 _PASSING = ("changing", "not-readable")  # faults that may be gone at the next look
 _PLACE = ["file", "bytes", "mtime_ns"]

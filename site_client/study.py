@@ -26,7 +26,7 @@ from fedrad.errors import (
 from fedrad.feasibility.cells import charged_as
 from fedrad.parameters import Parameters, refuse_non_finite
 from fedrad.privacy.bounds import EVERYBODY
-from fedrad.privacy.ledger import Charge, Line, Stream
+from fedrad.privacy.ledger import Charge, Line, Stream, in_window
 from fedrad.protocol.checks import agreed_event, agreed_steps, check_request
 from fedrad.protocol.messages import Request
 from fedrad.task import Task, read_task, task_hash
@@ -66,8 +66,9 @@ class Duty:
     def charge(self, reply_id: str, stream: Stream) -> Charge:
         """Return what answering would spend: what the contract says of the stream."""
         event = agreed_event(stream, self.task, self.contract, self.settings.site.name)
+        whose = in_window(reply_id, self.request.round) if stream == "window" else reply_id
         return Charge(
-            reservation=reply_id,
+            reservation=whose,
             stream=stream,
             task_hash=self.request.task_hash,
             event=event,
@@ -181,10 +182,14 @@ def note_tasks(home: Path, settings: SiteSettings, tasks: Iterable[Task]) -> Non
     """Write durably that these tasks may be charged, unless it is known; as ``note_charge``."""
     found = {task_hash(task): task for task in tasks}
     plans: dict[str, dict[str, int]] = {
-        name: {stream: agreed_steps(stream, task) for stream in _PLANNED}
+        name: {stream: agreed_steps(stream, task) for stream in _planned(task)}
         for name, task in found.items()
     }
     _note(home, settings, {name: task.task.name for name, task in found.items()}, plans)
+
+
+def _planned(task: Task) -> tuple[Stream, ...]:
+    return _PLANNED if task.monitoring is None else (*_PLANNED, "window")
 
 
 def note_sharing(home: Path, settings: SiteSettings, task: Task) -> None:

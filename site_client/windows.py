@@ -1,0 +1,195 @@
+"""Who is in which window of a task, and the exact sums of one window.
+
+A patient belongs to the window of the first eligible exam and stays there for good once the
+window was charged, whatever older exams turn up: ``state/windows/TASK.json`` remembers it, by
+pseudonym. So nobody is in two windows of a task, which is what the ledger counts on. A patient
+without a dated exam is in none. Noise and charge belong to ``round``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from fedrad import durable
+from fedrad.clock import Clock
+from fedrad.errors import DamagedStateError, DeclinedError, NotReadyError
+from fedrad.protocol.messages import Block
+from fedrad.shift.agreed import calendar_of, layout_of, monitoring_of, phases
+from fedrad.shift.blocks import Layout, Seen, images_window, labels_window, whole_window
+from fedrad.shift.descriptors import describe
+from fedrad.shift.moments import LENGTH, patient_moments
+from fedrad.shift.tags import placed
+from fedrad.task import Task, task_hash
+from site_client.catalogue import update_catalogue
+from site_client.dataset import PatientDataset, PatientRecord, load_images, load_split
+from site_client.gate import admit
+from site_client.measure import positive_labels
+from site_client.rosters import Roster, names_of
+from site_client.rows import read_cells
+from site_client.study import Duty
+from site_client.training.predict import scores
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FOLDER = Path("state", "windows")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPatients:
+    """The patients of one window, as a source of records, with the cells of their images."""
+
+    dataset: PatientDataset
+    places: tuple[int, ...]  # of them in ``dataset``
+    cells: tuple[tuple[dict[str, int], ...], ...]  # of each patient's eligible images
+    roster: str  # digest of the roster in the site's home that names them
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def record(self, index: int, /) -> PatientRecord:
+        """Return patient ``index``, counted from 0."""
+        return self.dataset.record(self.places[index])
+
+
+def refuse_not_due(duty: Duty, clock: Clock) -> None:
+    """Refuse a window that the task does not grant, or whose last day is not over.
+
+    Raises:
+        DeclinedError: No such window, or it is told in other parts.
+        NotReadyError: It is not over: who comes tomorrow could not be counted any more.
+    """
+    request, task = duty.request, duty.task
+    if request.phase not in phases(task):
+        asked = ", ".join(phases(task)) or "no windows"
+        raise DeclinedError(f"the task grants {asked}, asked is {request.phase!r}")
+    if not 0 <= request.round <= monitoring_of(task).windows:
+        raise DeclinedError(f"the task grants {monitoring_of(task).windows} windows")
+    if not task.exact and not duty.terms.window_sigma:
+        raise DeclinedError("the contract says no noise for windows, so it grants none")
+    calendar = calendar_of(task)
+    if request.round > calendar.closed(clock.now().date()):
+        last = calendar.window(request.round - 1).last
+        raise NotReadyError(f"the window asked for ends on {last}; ask again when it is over")
+
+
+def load_window(home: Path, duty: Duty) -> WindowPatients:
+    """Load the patients of the window that a request names, and remember that it has them.
+
+    Raises:
+        ArchiveError, DataError, LabelError, NotReadyError, SettingsError: As ``load_split``.
+        DamagedStateError: What was remembered cannot be read.
+    """
+    task, number = duty.task, duty.request.round
+    load = load_images if duty.request.phase == "window-images" else load_split
+    dataset = load(home, task, "window")
+    catalogue = update_catalogue(home)
+    images = admit(catalogue, task).images
+    numbers = {**first_windows(images, task), **remembered(home, task)}
+    found = [(n, p) for n, p in enumerate(dataset.patients) if numbers.get(p) == number]
+    patients = [patient for _, patient in found]
+    _remember(home, task, dict.fromkeys(patients, number))
+    roster = Roster(task_hash(task), "window", names_of(catalogue, patients))
+    roster.keep(home)
+    cells = _cells(images, patients)
+    return WindowPatients(dataset, tuple(place for place, _ in found), cells, roster.digest)
+
+
+def first_windows(images: pd.DataFrame, task: Task) -> dict[str, int]:
+    """Return for each patient the round of the window of the first eligible exam.
+
+    Args:
+        images: Rows that the task may use.
+        task: Its calendar.
+
+    Returns:
+        The window's number + 1; 0 for a first exam before all windows. Who has no dated exam
+        is left out.
+    """
+    dated = images[images["exam"] != ""]
+    calendar = calendar_of(task)
+    firsts = dated.groupby("patient")["exam"].min()
+    found = {
+        str(patient): calendar.number_of(date.fromisoformat(day)) for patient, day in firsts.items()
+    }
+    return {patient: 0 if number is None else number + 1 for patient, number in found.items()}
+
+
+def remembered(home: Path, task: Task) -> dict[str, int]:
+    """Return the patients whose window was asked for before, with its round.
+
+    Raises:
+        DamagedStateError: The file cannot be read.
+    """
+    path = _path(home, task)
+    if not path.exists():
+        return {}
+    try:
+        table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {str(patient): int(number) for patient, number in table["patients"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DamagedStateError(
+            f"{path} is damaged; restore it from a backup: without it a patient could be in two "
+            "windows"
+        ) from None
+
+
+def window_sums(module: nn.Module, patients: WindowPatients, duty: Duty) -> tuple[Block, ...]:
+    """Return the exact sums of a window that a request's phase tells.
+
+    Raises:
+        DataError: A patient has no label and the phase tells labels.
+    """
+    layout, task = layout_of(duty.task), duty.task
+    found = scores(module, patients, positive=task.positive_index)
+    if duty.request.phase == "window-labels":
+        return labels_window(found, positive_labels(patients, task), layout)
+    seen = _seen(patients, layout, found)
+    if duty.request.phase == "window-images":
+        return images_window(seen, layout)
+    return whole_window(seen, positive_labels(patients, task), layout)
+
+
+def _seen(patients: WindowPatients, layout: Layout, found: np.ndarray[Any, Any]) -> Seen:
+    records = (patients.record(place) for place in range(len(patients)))
+    moments = [patient_moments([describe(image[0]) for image in one.images]) for one in records]
+    return Seen(
+        moments=np.array(moments, np.float64).reshape(-1, LENGTH),
+        tags=_placed(layout.tags, patients.cells),
+        population=_placed(layout.population, patients.cells),
+        scores=found,
+    )
+
+
+def _placed(
+    tags: tuple[str, ...], cells: Sequence[Sequence[Mapping[str, int]]]
+) -> np.ndarray[Any, Any]:
+    width = len(placed(tags, []))
+    return np.array([placed(tags, images) for images in cells], np.float64).reshape(-1, width)
+
+
+def _cells(images: pd.DataFrame, patients: Sequence[str]) -> tuple[tuple[dict[str, int], ...], ...]:
+    rows = images[images["patient"].isin(patients)]
+    said = {
+        str(patient): tuple(read_cells(text) for text in found)
+        for patient, found in rows.groupby("patient")["cells"]
+    }
+    return tuple(said.get(patient, ()) for patient in patients)
+
+
+def _remember(home: Path, task: Task, patients: Mapping[str, int]) -> None:
+    before = remembered(home, task)
+    if patients.keys() - before.keys():
+        durable.write_json(_path(home, task), {"patients": {**patients, **before}})
+
+
+def _path(home: Path, task: Task) -> Path:
+    return home / FOLDER / f"{task_hash(task)}.json"

@@ -1,0 +1,137 @@
+"""A site's windows: dates decide, nobody is in two, the ledger grants each window once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_study import EXACT, TinyStudy
+from watched_study import site_on, watched_study
+
+from fedrad.privacy.ledger import Line, parse_line, spent, window_of
+from fedrad.protocol.messages import Phase, Reply
+from fedrad.shift.agreed import check_window
+from site_client import audit
+from site_client.windows import remembered
+
+AFTERWARDS = "2025-01-01"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> TinyStudy:
+    return watched_study(tmp_path / "run")
+
+
+def lines(study: TinyStudy) -> list[Line]:
+    path = study.home() / "ledger.jsonl"
+    return [parse_line(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def ask(study: TinyStudy, number: int, phase: Phase = "window", *, day: str = AFTERWARDS) -> Reply:
+    return site_on(study, day).answer(study.ask(phase, number), study.model)
+
+
+def count(reply: Reply, name: str = "n") -> float:
+    return float(next(b for b in reply.blocks if b.name == name).values[0])
+
+
+def test_a_window_holds_the_patients_whose_first_exam_is_in_its_month(tmp_path: Path) -> None:
+    """Sums are exact here: who came before the windows is the record, the rest is 12 a month."""
+    study = watched_study(tmp_path / "run", *EXACT)
+    replies = [ask(study, number) for number in (0, 1, 2, 3)]
+    assert [count(reply) for reply in replies[1:]] == [12, 12, 12]
+    assert 0 < count(replies[0]) < 40
+
+
+def test_a_window_is_noised_as_agreed_and_charged_once(study: TinyStudy) -> None:
+    reply = ask(study, 1)
+    sigma = study.contract.sites["east"].window_sigma
+    check_window(reply.blocks, study.task, "window", window_sigma=sigma)
+    (line,) = lines(study)
+    assert (line.stream, line.sigma, window_of(line)) == ("window", sigma, "1")
+
+
+def test_the_same_question_gets_the_kept_answer(study: TinyStudy) -> None:
+    first, again = ask(study, 1), ask(study, 1)
+    assert [b.values.tolist() for b in first.blocks] == [b.values.tolist() for b in again.blocks]
+    assert len(lines(study)) == 1
+
+
+def test_another_model_does_not_get_a_window_that_was_told(study: TinyStudy) -> None:
+    """Its patients have paid all that the task may cost them; the next month's have not."""
+    ask(study, 1)
+    model = {name: value + 1 for name, value in study.model.items()}
+    from fedrad.parameters import digest
+
+    request = study.ask("window", 1, model_digest=digest(model))
+    reply = site_on(study, AFTERWARDS).answer(request, model)
+    assert (reply.outcome, reply.reason_code) == ("refused", "budget")
+    assert ask(study, 2).outcome == "done"
+    assert len(spent(lines(study))["window"]) == 1
+
+
+def test_a_window_is_not_told_before_its_last_day_is_over(study: TinyStudy) -> None:
+    early = ask(study, 1, day="2024-01-31")
+    assert (early.outcome, early.reason_code) == ("abstained", "not-ready")
+    assert "ends on 2024-01-31" in audit.read(study.home())[-1]["sentence"]
+    assert ask(study, 1, day="2024-02-01").outcome == "done"
+
+
+@pytest.mark.parametrize(("number", "phase"), [(7, "window"), (-1, "window"), (1, "window-images")])
+def test_what_the_task_does_not_grant_is_refused(
+    study: TinyStudy, number: int, phase: Phase
+) -> None:
+    reply = ask(study, number, phase)
+    assert (reply.outcome, reply.reason_code, lines(study)) == ("refused", "declined", [])
+
+
+def test_a_task_without_windows_grants_none(study: TinyStudy, tmp_path: Path) -> None:
+    from tiny_study import copy_study, write_hospitals
+
+    write_hospitals(tmp_path / "plain")
+    plain = copy_study(tmp_path / "plain", tmp_path / "copy")
+    reply = ask(plain, 1)
+    assert (reply.outcome, reply.reason_code) == ("refused", "declined")
+
+
+def test_labels_that_come_later_are_a_second_release_under_the_same_cap(tmp_path: Path) -> None:
+    study = watched_study(tmp_path / "run", 'monitoring.labels="later"')
+    once = watched_study(tmp_path / "once").contract.sites["east"].window_sigma
+    told = [ask(study, 1, phase) for phase in ("window-images", "window-labels")]
+    names = [{block.name for block in reply.blocks} for reply in told]
+    assert names == [
+        {"seen", "scores", "moments", "tags", "population"},
+        {"labelled", "positives", "operating", "table"},
+    ]
+    (first, second) = lines(study)
+    assert first.sigma == second.sigma > once * 1.3
+    assert ask(study, 1, "window").outcome == "refused"
+
+
+def test_nobody_moves_to_another_window_when_an_older_exam_turns_up(tmp_path: Path) -> None:
+    study = watched_study(tmp_path / "run", *EXACT)
+    before = count(ask(study, 2))
+    _backdate(study)
+    assert count(ask(study, 1)) == 12
+    assert set(remembered(study.home(), study.task).values()) == {1, 2}
+    assert before == 12
+
+
+def _backdate(study: TinyStudy) -> None:
+    """Give every patient of February a January exam: the same file under another day."""
+    import pydicom
+
+    for path in [p for p in study.archive().rglob("*") if p.is_file()]:
+        file = pydicom.dcmread(path)
+        if file.StudyDate.startswith("202402"):
+            file.StudyDate = "20240115"
+            file.save_as(path)
+
+
+def test_an_empty_month_is_released_like_any_other(study: TinyStudy) -> None:
+    """Noise alone: whether anybody came is not told by whether there is an answer."""
+    reply = ask(study, 5)
+    assert reply.outcome == "done"
+    assert abs(count(reply)) < 8 * reply.blocks[0].sigma
+    assert all(np.isfinite(block.values).all() for block in reply.blocks)
