@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fedrad import flower, software
 from fedrad.clock import Clock, SystemClock
-from fedrad.errors import DeclinedError, FedradError
+from fedrad.errors import DeclinedError, FedradError, SettingsError
 from fedrad.flower.bundle import bundle_digest
 from fedrad.flower.tasks import (
     CLIENT_TASK,
@@ -51,6 +51,7 @@ class Launcher:
         self.worker = Worker(home, read_site(home).resources)
         self._task: ClientTask | None = None
         self._beat_s = self._warm_wait_s = self._warm_next_s = 0.0
+        self._problem = ""  # why site.toml cannot be used, as it was last said
 
     @property
     def busy(self) -> bool:
@@ -62,13 +63,30 @@ class Launcher:
         if self._task is not None:
             self._watch(self._task)
         elif self.open():
-            if read_site(self._home).resources.keep_warm:
+            if self.worker.limits.keep_warm:
                 self._keep_warm()
             self._take()
 
     def open(self) -> bool:
-        """Whether the site works now: it is within its hours, and nobody paused it."""
-        return works_now(self._home, datetime.now().astimezone())
+        """Whether the site works now: it is within its hours, and nobody paused it.
+
+        A ``site.toml`` that cannot be used closes it until it is mended; so a slip of the pen
+        ends nothing, and nothing is done that the hospital may not want.
+        """
+        try:
+            self.worker.limits = read_site(self._home).resources
+            works = works_now(self._home, datetime.now().astimezone())
+        except (SettingsError, OSError) as error:
+            self._closed_by(str(error))
+            return False
+        self._problem = ""
+        return works
+
+    def _closed_by(self, problem: str) -> None:
+        if problem != self._problem:
+            _log.warning("no question is taken until this is mended: %s", problem)
+            audit.record(self._home, self._clock, "warning", sentence=problem)
+        self._problem = problem
 
     def end(self) -> None:
         """End the runner; its task is answered as one that crashed."""

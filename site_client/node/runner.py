@@ -27,7 +27,7 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from fedrad import flower
-from fedrad.errors import ProtocolError
+from fedrad.errors import ProtocolError, SettingsError
 from fedrad.flower.tasks import Runtime, answer
 from fedrad.logs import begin
 from fedrad.protocol.codec import content_bytes, decode_request
@@ -109,12 +109,20 @@ def _work(task: dict[str, str], app: Callable[[Message, Context], Message]) -> s
 
 def _wait_for_hours(home: Path, say: Callable[[str], None]) -> None:
     """Wait while the site is closed or paused; called between steps."""
-    if works_now(home, datetime.now().astimezone()):
+    if _works(home) is not False:
         return
     say(PAUSING)
-    while not works_now(home, datetime.now().astimezone()):
+    while not _works(home):
         time.sleep(_LOOK_S)
     say(WORKING)
+
+
+def _works(home: Path) -> bool | None:
+    """Whether the site works now; ``None``: site.toml cannot be used, so all stays as it is."""
+    try:
+        return works_now(home, datetime.now().astimezone())
+    except (SettingsError, OSError):
+        return None
 
 
 def _speaker() -> Callable[[str], None]:

@@ -31,7 +31,7 @@ class Worker:
     """One runner process, or none yet."""
 
     def __init__(self, home: Path, limits: Resources) -> None:
-        self._home, self._limits = home, limits
+        self._home, self.limits = home, limits  # may be set anew
         self._child: Child | None = None
         self._said: SimpleQueue[str] = SimpleQueue()
         self._ready = self._busy = self._paused = False
@@ -90,7 +90,7 @@ class Worker:
         with suppress(Empty):
             while True:
                 self._take(self._said.get_nowait())
-        if self._busy or not self._ready or self._limits.keep_warm:
+        if self._busy or not self._ready or self.limits.keep_warm:
             return not self._busy
         self.end()
         return True
@@ -102,10 +102,10 @@ class Worker:
         if not self._child.alive:
             return f"its process ended with status {self._child.process.returncode}"
         gib = resident_gib(self._child.process.pid)
-        if gib > self._limits.memory_gib:
-            return f"it used more memory than [resources] memory_gib = {self._limits.memory_gib:g}"
-        if self._busy and self._time_s() > self._limits.task_hours * 3600:
-            return f"it took longer than [resources] task_hours = {self._limits.task_hours:g}"
+        if gib > self.limits.memory_gib:
+            return f"it used more memory than [resources] memory_gib = {self.limits.memory_gib:g}"
+        if self._busy and self._time_s() > self.limits.task_hours * 3600:
+            return f"it took longer than [resources] task_hours = {self.limits.task_hours:g}"
         if not self._ready and time.monotonic() - self._child.started_s > _START_S:
             return f"it was not ready after {_START_S:.0f} s"
         return ""

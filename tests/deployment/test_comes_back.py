@@ -38,7 +38,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
         "evaluation.every_rounds=50",
     )
     homes = make_homes(tmp_path_factory.mktemp("kills"), *settings)
-    proxy = ConnectProxy("site", "s3cret", idle_s=2.0)
+    proxy = ConnectProxy("site", "s3cret", idle_s=2.0, most_bytes=250_000)
     password = homes.home("east") / "password"
     password.write_text("s3cret\n")
     password.chmod(0o600)
@@ -53,6 +53,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
     yield running
     running.close()
     assert proxy.cut, "no idle connection was cut"
+    assert proxy.capped, "no connection carried too much"
     assert set(proxy.opened) == {read_coordinator(homes.hub).coordinator.address}
 
 

@@ -1,4 +1,7 @@
-"""A hospital's proxy: HTTP CONNECT with Basic authentication, and a habit of cutting idle lines."""
+"""A hospital's proxy: HTTP CONNECT with Basic authentication, and a habit of cutting lines.
+
+It cuts idle ones, and those that carried more than it likes: inside TLS it sees no bodies.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,14 @@ from contextlib import suppress
 class ConnectProxy:
     """Listens on the loopback until it is closed."""
 
-    def __init__(self, user: str, password: str, *, idle_s: float = 3600.0) -> None:
+    def __init__(
+        self, user: str, password: str, *, idle_s: float = 3600.0, most_bytes: int = 1 << 40
+    ) -> None:
         self._wanted = base64.b64encode(f"{user}:{password}".encode())
-        self._idle_s = idle_s
+        self._idle_s, self._most_bytes = idle_s, most_bytes
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
-        self.opened, self.refused, self.cut = [], 0, 0  # destinations; counts
+        self.opened, self.refused, self.cut, self.capped = [], 0, 0, 0  # destinations; counts
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
@@ -50,7 +55,7 @@ class ConnectProxy:
                 self._pass_on(client, server)
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        other = {client: server, server: client}
+        other, carried = {client: server, server: client}, 0
         while True:
             ready, _, _ = select.select([client, server], [], [], self._idle_s)
             if not ready:
@@ -61,3 +66,7 @@ class ConnectProxy:
                 if not data:
                     return
                 other[end].sendall(data)
+                carried += len(data)
+            if carried > self._most_bytes:
+                self.capped += 1
+                return

@@ -69,9 +69,9 @@ def test_a_runner_is_replaced_when_it_is_too_large_too_slow_or_dead(
     pid = worker.pid
     worker.warm_up()
     assert worker.pid == pid
-    worker._limits = Resources(memory_gib=0.05)
+    worker.limits = Resources(memory_gib=0.05)
     assert "more memory than [resources] memory_gib = 0.05" in worker.trouble()
-    worker._limits = Resources(task_hours=1e-9)
+    worker.limits = Resources(task_hours=1e-9)
     worker.give(NOBODY.address, "token", b"\0" * 8)
     assert "longer than [resources] task_hours = 1e-09" in worker.trouble()
     wait_for(worker.finished)  # nobody answers there: it gives up and says so
@@ -105,6 +105,24 @@ def test_a_closed_site_takes_no_task_and_starts_no_runner(home: Path) -> None:
     closed.tend()
     assert closed.worker.pid == 0
     closed.end()
+
+
+def test_a_slip_in_site_toml_closes_a_running_site_until_it_is_mended(home: Path) -> None:
+    path, running = home / "site.toml", launcher(home)
+    before = path.read_text()
+    for wrong in ("[site", f"memory = 1\n{before}"):
+        path.write_text(wrong)
+        for _ in range(3):
+            running.tend()
+        assert not running.open()
+    path.write_text(before)
+    put_values(home, "resources", {"keep_warm": False})
+    assert running.open()
+    assert not running.worker.limits.keep_warm
+    notes = (home / "audit.jsonl").read_text()
+    assert notes.count('"warning"') == 2
+    assert "memory" in notes
+    running.end()
 
 
 OURS = Offer(kind=CLIENT_TASK, run_id=1, bundle_digest=bundle_digest(SCHEMA), token="t")  # noqa: S106
