@@ -20,6 +20,7 @@ ROUNDS = 3
 
 Phase = Literal["train", "evaluate"]
 ON_THE_WAY = ("lost", "doubled", "late", "slow")
+BUSY = "busy"  # an answer that is late, of a site that misses the next question, too
 BAD = ("nan", "shape", "huge", "loud", "digest", "replay", "twin", "raise")
 FILES = ("model", "state", "manifest", "reply", "ledger", "kept")
 
@@ -61,7 +62,7 @@ class Answered:
 
     site: str
     round: int
-    how: str  # one of ON_THE_WAY or BAD
+    how: str  # one of ON_THE_WAY, BUSY or BAD
     phase: Phase = "train"
 
 
@@ -105,7 +106,22 @@ class Jump:
     by_s: int
 
 
-Event = Kill | Full | Asked | Answered | Offline | Clone | Damage | Jump
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """The audited metric is low at two sites when this round's model is measured."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """A person sets the model back so many rounds, once this round is over."""
+
+    round: int
+    back: int
+
+
+Event = Kill | Full | Asked | Answered | Offline | Clone | Damage | Jump | Harm | Rollback
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +148,16 @@ def text(schedule: Schedule) -> str:
 
 
 def _kill_hub(rng: np.random.Generator) -> Event:
-    return Kill(HUB, int(rng.integers(1, 131)), power=bool(rng.integers(2)))
+    return Kill(HUB, int(rng.integers(1, 181)), power=bool(rng.integers(2)))
 
 
 def _kill_site(rng: np.random.Generator) -> Event:
-    return Kill(_site(rng), int(rng.integers(1, 63)), power=bool(rng.integers(2)))
+    return Kill(_site(rng), int(rng.integers(1, 81)), power=bool(rng.integers(2)))
 
 
 def _full(rng: np.random.Generator) -> Event:
     who = HUB if rng.integers(2) else _site(rng)
-    most = 131 if who == HUB else 63
+    most = 181 if who == HUB else 81
     return Full(who, int(rng.integers(1, most)), int(rng.integers(1, 12)))
 
 
@@ -150,7 +166,7 @@ def _asked(rng: np.random.Generator) -> Event:
 
 
 def _answered(rng: np.random.Generator) -> Event:
-    return Answered(_site(rng), _round(rng), _one(rng, ON_THE_WAY), _phase(rng))
+    return Answered(_site(rng), _round(rng), _one(rng, (*ON_THE_WAY, BUSY)), _phase(rng))
 
 
 def _bad(rng: np.random.Generator) -> Event:
@@ -174,6 +190,14 @@ def _damage(rng: np.random.Generator) -> Event:
 
 def _jump(rng: np.random.Generator) -> Event:
     return Jump(_round(rng), 3600 if rng.integers(2) else -3600)
+
+
+def _harm(rng: np.random.Generator) -> Event:
+    return Harm(int(rng.integers(2, ROUNDS + 2)))
+
+
+def _rollback(rng: np.random.Generator) -> Event:
+    return Rollback(_round(rng), int(rng.integers(1, ROUNDS)))
 
 
 def _site(rng: np.random.Generator) -> str:
@@ -203,4 +227,6 @@ _MAKERS: tuple[tuple[Callable[[np.random.Generator], Event], int], ...] = (
     (_clone, 1),
     (_damage, 3),
     (_jump, 1),
+    (_harm, 2),
+    (_rollback, 1),
 )

@@ -23,6 +23,7 @@ from site_client.home import LEDGER
 
 Row = dict[str, Any]
 CHANGING = ("committed", "evaluated")
+LATE = "late"  # phase of the row of a reply that came after its own round was closed
 TABLES = ("runs", "rounds", "replies", "events")
 
 
@@ -49,12 +50,41 @@ class Left:
         """Return the events of a kind."""
         return [event for event in self.events if event["kind"] == kind]
 
+    @cached_property
+    def parents(self) -> dict[int, int]:
+        """Return which round's model every round was asked about; 0 is the first model."""
+        found: dict[int, int] = {}
+        made: dict[int, int] = {}
+        alive, stands = {int(row["round"]) for row in self.changing}, 0
+        for event in self.events:
+            number = int(event["round"])
+            if event["kind"] == "asked":
+                found[number] = stands
+            elif event["kind"] == "committed":
+                made[number] = found.get(number, 0)
+                stands = number
+            elif event["kind"] in ("held", "rolled-back"):
+                stands = int(event["detail"]["back_to"])
+            elif event["kind"] == "lost":
+                while stands and stands not in alive:
+                    stands = made.get(stands, 0)
+        return found
+
     def accepted(self, number: int) -> dict[str, str]:
-        """Return the updates that a round accepted: site to digest."""
+        """Return the round's own updates that it accepted: site to digest."""
+        return self._done(number, "train")
+
+    def carried(self, number: int) -> dict[str, str]:
+        """Return the updates of earlier rounds that a round folds: site to digest."""
+        own = self.accepted(number)
+        late = self._done(number, LATE)
+        return {site: digest for site, digest in late.items() if site not in own}
+
+    def _done(self, number: int, phase: str) -> dict[str, str]:
         return {
             row["site"]: row["update_digest"]
             for row in self.tables["replies"]
-            if (row["round"], row["phase"], row["outcome"]) == (number, "train", "done")
+            if (row["round"], row["phase"], row["outcome"]) == (number, phase, "done")
         }
 
     def told(self, site: str) -> set[str]:

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from aggregator import checkpoints
+from aggregator.accepted import paths
 from aggregator.course import Course
 from fedrad import parameters as tensors
 from fedrad.errors import DamagedStateError, LedgerError
 from fedrad.privacy.ledger import verify
 from fedrad.protocol.messages import Request, reply_id
 from simulations.faults.events import HUB, Damage, Full
-from simulations.faults.history import CHANGING, Left, charged, files, read
+from simulations.faults.history import CHANGING, LATE, Left, charged, files, read
 from simulations.faults.play import MOST_LIVES, History
 from simulations.faults.study import CANARY
 from site_client.home import LEDGER
@@ -72,25 +73,37 @@ def model_is_of_the_accepted(left: Left) -> Iterator[str]:
     with tempfile.TemporaryDirectory(dir=left.history.folder) as scratch:
         course = Course(left.history.plan.setup(Path(scratch)))
         for row in left.changing:
-            number, accepted = int(row["round"]), left.accepted(row["round"])
-            if row["accepted_digest"] != checkpoints.accepted_digest(accepted.items()):
+            number, late = int(row["round"]), left.carried(row["round"])
+            _stand(course, left.parents.get(number, 0))
+            every = left.accepted(number) | late
+            if row["accepted_digest"] != checkpoints.accepted_digest(every.items()):
                 yield f"I2: round {number} does not say which updates it was made of"
-            if not _laid_out(left, Path(scratch), number, accepted):
+            if not _laid_out(left, Path(scratch), number, every):
                 yield f"I2: round {number} accepted an update that nobody made"
                 return
-            shares = course.fold(number, course.measure(number, accepted))
+            shares = course.fold(number, course.measure(number, every, late=late))
+            course.write(number, every)
             if course.digest != row["model_digest"]:
                 yield f"I6: the model of round {number} is not the one a quiet run has"
             yield from _wrong_shares(left, number, shares)
-            yield from _wrong_files(left, number, accepted, model=course.digest)
+            yield from _wrong_files(left, number, every, model=course.digest)
 
 
-def _laid_out(left: Left, folder: Path, number: int, accepted: dict[str, str]) -> bool:
+def _stand(course: Course, number: int) -> None:
+    """Stand on the model of a round that was folded before; 0 is the first model."""
+    if number == 0:
+        course.restart()
+    elif number != course.changed:
+        course.restore(number)
+
+
+def _laid_out(left: Left, folder: Path, number: int, every: dict[str, str]) -> bool:
     made = left.history.truth.updates
-    for site, digest in accepted.items():
+    files = paths(folder, number, every, late=left.carried(number))
+    for site, path in files.items():
+        digest = every[site]
         if digest not in made:
             return False
-        path = checkpoints.reply_path(folder, number, site)
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors.write_safetensors(path, made[digest][2])
     return True
@@ -100,15 +113,16 @@ def _wrong_shares(left: Left, number: int, shares: dict[str, float]) -> Iterator
     said = {
         row["site"]: row["weight"]
         for row in left.tables["replies"]
-        if (row["round"], row["phase"]) == (number, "train") and row["weight"]
+        if row["round"] == number and row["phase"] in ("train", LATE) and row["weight"]
     }
     if said != shares:
         yield f"I2: the shares of round {number} are not those of the contract"
 
 
-def _wrong_files(left: Left, number: int, accepted: dict[str, str], *, model: str) -> Iterator[str]:
+def _wrong_files(left: Left, number: int, every: dict[str, str], *, model: str) -> Iterator[str]:
     run, damaged = left.history.run, left.history.damaged
-    wanted = {checkpoints.reply_path(run, number, site): own for site, own in accepted.items()}
+    files = paths(run, number, every, late=left.carried(number))
+    wanted = {path: every[site] for site, path in files.items()}
     wanted[checkpoints.model_path(run, number)] = model
     for path, digest in wanted.items():
         if path not in damaged and _digest_of(path) != digest:
@@ -129,11 +143,12 @@ def counted_once(left: Left) -> Iterator[str]:
         if times > 1:
             yield f"I3: {key[2]} has {times} replies in round {key[0]}, {key[1]}"
     yield from _asked_again(left)
-    for row in (row for row in rows if (row["phase"], row["outcome"]) == ("train", "done")):
-        site, number, _ = left.history.truth.updates.get(row["update_digest"], ("nobody", 0, {}))
-        if (site, number) != (row["site"], row["round"]):
-            yield f"I3: {row['site']} counts in round {row['round']} with {site}'s of {number}"
     done = [row for row in rows if row["outcome"] == "done"]
+    for row in (row for row in done if row["phase"] in ("train", LATE)):
+        site, number, _ = left.history.truth.updates.get(row["update_digest"], ("nobody", 0, {}))
+        of_it = number == row["round"] if row["phase"] == "train" else number < row["round"]
+        if site != row["site"] or not of_it:
+            yield f"I3: {row['site']} counts in round {row['round']} with {site}'s of {number}"
     used = Counter(row["update_digest"] for row in done if row["update_digest"])
     yield from (f"I3: an update counts {times} times" for times in used.values() if times > 1)
     commits = Counter(event["round"] for event in left.kinds("committed"))
@@ -213,9 +228,10 @@ def _lost(left: Left) -> Iterator[str]:
 
 def asked_the_right_model(left: Left) -> Iterator[str]:
     """I2: every round asked about the model that the round before it left."""
-    plan, model = left.history.plan, tensors.digest(_first(left))
+    plan, models = left.history.plan, {0: tensors.digest(_first(left))}
     states = {int(row["round"]): row for row in left.tables["rounds"]}
     for number in sorted(states):
+        model = models.get(left.parents.get(number, 0), "")
         for row in left.tables["replies"]:
             if (row["round"], row["phase"]) == (number, "train") and row["outcome"] == "done":
                 asked = Request(
@@ -229,7 +245,7 @@ def asked_the_right_model(left: Left) -> Iterator[str]:
                 if row["reply_id"] != reply_id(asked, row["site"]) and not _was_lost(left, number):
                     yield f"I2: {row['site']} trained another model in round {number}"
         if states[number]["state"] in CHANGING:
-            model = states[number]["model_digest"]
+            models[number] = states[number]["model_digest"]
 
 
 def _was_lost(left: Left, number: int) -> bool:

@@ -24,7 +24,7 @@ from fedrad import flower
 from fedrad.errors import ProtocolError
 from fedrad.parameters import digest
 from fedrad.protocol.codec import decode_reply, reply_records
-from simulations.faults.events import BAD, Answered, Asked, Clone, Offline, Schedule
+from simulations.faults.events import BAD, BUSY, Answered, Asked, Clone, Offline, Schedule
 from simulations.faults.machines import Machine, clone
 from simulations.faults.study import CANARY, DEADLINE_S, Truth
 from simulations.grid import LocalGrid
@@ -87,6 +87,7 @@ class Network:
         self._offline = [e for e in schedule.events if isinstance(e, Offline)]
         self._last: dict[str, list[Message]] = {}  # site -> its training replies, oldest first
         self._sent = itertools.count()
+        self._busy: dict[str, int] = {}  # site -> the round that it still works on
         self.arrived: dict[str, list[Message]] = {}
         self.leaks: list[str] = []
         self.cloned: list[Machine] = []
@@ -105,6 +106,8 @@ class Network:
         number = int(message.metadata.group_id)
         if any(e.site == site and e.first <= number <= e.last for e in self._offline):
             return
+        if self._busy.get(site) == number - 1:
+            return
         twin = self._next(Clone, site, message)
         if isinstance(twin, Clone):
             self.cloned.append(clone(machine, machine.home.parent))
@@ -120,6 +123,8 @@ class Network:
     def _let_answer(self, machine: Machine, message: Message) -> None:
         fault = self._next(Answered, machine.site, message)
         how = fault.how if isinstance(fault, Answered) else ""
+        if how == BUSY:
+            self._busy[machine.site] = int(message.metadata.group_id)
         machine.raises = machine.raises or how == "raise"
         reply = machine.answer(message, self._clock.elapsed_s)
         if reply is None:
@@ -135,7 +140,7 @@ class Network:
         meta = message.metadata
         name = f"{self._seed} {meta.dst_node_id} {meta.message_type} {meta.group_id} {how}"
         takes_s = 1.0 + 3.0 * (zlib.crc32(f"{name} {next(self._sent)}".encode()) / 2**32)
-        takes_s += {"late": 2 * DEADLINE_S, "slow": _SLOW_S}.get(how, 0.0)
+        takes_s += {"late": DEADLINE_S, BUSY: DEADLINE_S, "slow": _SLOW_S}.get(how, 0.0)
         if how != "lost":
             self._clock.after(takes_s, happen)
         if how == "doubled":

@@ -9,24 +9,41 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import site_client.app
 import site_client.round
+from aggregator import decisions
 from aggregator.app import server_app
+from aggregator.lineage import read_lineage
+from aggregator.run_folder import DATABASE
 from aggregator.setup import Silent
-from fedrad.errors import FedradError
+from aggregator.store import Store
+from fedrad.errors import DamagedStateError, FedradError, RunError
 from simulations.engines import server_context
 from simulations.faults import shortcuts, study
 from simulations.faults.disk import Disk, Killed, replaced
-from simulations.faults.events import HUB, SITES, Damage, Event, Full, Jump, Kill, Schedule
+from simulations.faults.events import (
+    HUB,
+    SITES,
+    Damage,
+    Event,
+    Full,
+    Harm,
+    Jump,
+    Kill,
+    Rollback,
+    Schedule,
+)
 from simulations.faults.machines import Machine, SiteOf, files_of, spoil
 from simulations.faults.network import Hung, Network, VirtualClock, VirtualGrid
 from simulations.faults.study import Plan, Studies, Truth
 
+WORSE = ("north", "west")  # where the metric is low after a harm
+A_PERSON = decisions.Decider(by="Dr Ada", reason="a schedule says so")
 MOST_LIVES = 40  # starts of the coordinator
 _HOPELESS = "stopped: the run stops after"
 _FINISHED = "already holds a finished run"
@@ -96,6 +113,9 @@ class _Stage(Silent):
         self._network = Network(history.schedule, self._clock, self._machines, history.truth)
         self._damage = [e for e in events if isinstance(e, Damage)]
         self._jumps = [e for e in events if isinstance(e, Jump)]
+        self._rollbacks = [e for e in events if isinstance(e, Rollback)]
+        self._last = 0  # the last round that was closed
+        self._figures = study.figures({e.round: WORSE for e in events if isinstance(e, Harm)})
 
     def play(self) -> None:
         """Start the coordinator until its run is over."""
@@ -108,6 +128,7 @@ class _Stage(Silent):
                 self._clock.sleep(_BETWEEN_S)
                 self._disk.revive(HUB, history.run)
                 self._spoil("ledger", "kept", but=True)
+                self._set_back()
         history.fired, history.leaks = self._disk.fired, self._network.leaks
 
     def live(self) -> str:
@@ -118,6 +139,7 @@ class _Stage(Silent):
     def round_started(self, round_number: int, *, committed: int, rounds: int) -> None:
         """Let clocks jump, and damage the sites' files."""
         del committed, rounds
+        self._last = round_number - 1
         for jump in [jump for jump in self._jumps if jump.round == round_number]:
             self._jumps.remove(jump)
             self._clock.jumped_s += jump.by_s
@@ -125,12 +147,27 @@ class _Stage(Silent):
         self._spoil("ledger", "kept", number=round_number)
 
     def round_closed(self, round_number: int, state: str) -> None:
-        """End the coordinator if its files are still to be damaged."""
+        """End the coordinator if its files are still to be damaged, or its model set back."""
         del state
+        self._last = round_number
+        if any(rollback.round <= round_number for rollback in self._rollbacks):
+            self._disk.kill(HUB)
         for damage in self._damage:
             due = damage.what not in ("ledger", "kept") and damage.round <= round_number
             if due and files_of(damage, self._history.run, self._history.homes):
                 self._disk.kill(HUB)
+
+    def _set_back(self) -> None:
+        """Be the person who sets the model back, where there is one to go back to."""
+        place = decisions.Place(folder=self._history.run, audit=self._history.folder / "decided")
+        for rollback in [e for e in self._rollbacks if e.round <= self._last]:
+            self._rollbacks.remove(rollback)
+            with Store(place.folder / DATABASE, self._clock) as store:
+                line = (0, *read_lineage(store).line)
+            with suppress(RunError, DamagedStateError):  # there is none, or it is damaged
+                target = line[max(0, len(line) - 1 - rollback.back)]
+                decisions.roll_back(place, target, A_PERSON, self._clock)
+                self._history.done.append(rollback)
 
     def _is_over(self) -> bool:
         """Whether a person would not start it again: it says so a second time."""
@@ -141,7 +178,9 @@ class _Stage(Silent):
         return lives[-1].startswith(_HOPELESS) and lives.count(lives[-1]) > 1
 
     def _live(self) -> str:
-        setup = self._history.plan.setup(self._history.run, clock=self._clock, progress=self)
+        plan, run = self._history.plan, self._history.run
+        own = {"clock": self._clock, "progress": self, "on_release": self._figures}
+        setup = plan.setup(run, **own)
         grid = VirtualGrid(SITES, self._network)
         try:
             with self._disk.acting(HUB):

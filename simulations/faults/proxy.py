@@ -34,7 +34,8 @@ class Line:
 class FaultyLine:
     """Listens on the loopback and passes on to one address, until it is closed."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, at: int = 0) -> None:
+        """Listen on port ``at`` of the loopback, 0 for any, and pass on to ``host``:``port``."""
         self.line = Line()
         self.accepted = 0  # connections so far
         self._to = (host, port)
@@ -44,7 +45,7 @@ class FaultyLine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self.port = self._do(self._listen(0))
+        self.port = self._do(self._listen(at))
 
     def __enter__(self) -> FaultyLine:
         """Return the line itself."""
@@ -129,7 +130,7 @@ class FaultyLine:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass bytes in one direction until their end."""
-        with suppress(ConnectionError):
+        with suppress(OSError):  # either end is gone
             while data := await reader.read(_CHUNK):
                 await self._send(data, writer)
             await asyncio.sleep(self.line.close_s)

@@ -31,8 +31,8 @@ Sets = Mapping[int, Mapping[str, str]]  # round -> site -> digest of its update
 
 
 def comparable(left: Left) -> bool:
-    """Whether a quiet run can have the same rounds: none was lost to damage."""
-    return not left.kinds("lost")
+    """Whether a quiet run can have the same rounds: none lost or left, nothing late carried."""
+    return not any(map(left.kinds, ("lost", "late-carried", "held", "rolled-back")))
 
 
 def models(left: Left) -> dict[int, str]:

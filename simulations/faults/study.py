@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ import numpy as np
 import tomli_w
 
 from aggregator.planning import plan_contract
-from aggregator.setup import RunSetup
+from aggregator.setup import OnRelease, RunSetup
+from aggregator.tables import Metric
 from fedrad import seeds
 from fedrad.clock import Clock
 from fedrad.contract import Contract, write_contract
@@ -46,12 +47,13 @@ def initial_model() -> Parameters:
     return {"a": np.zeros((2, 3), np.float32), "b": np.ones(4, np.float64)}
 
 
-def a_task(rounds: int, every: int) -> Task:
+def a_task(rounds: int, every: int, late: str) -> Task:
     """Return a private task whose epsilon leaves room for a few attempts that died.
 
     Args:
         rounds: How many change the model.
         every: After how many of them it is evaluated.
+        late: What becomes of an update that comes when its round is closed.
     """
     return parse_task(
         {
@@ -67,7 +69,12 @@ def a_task(rounds: int, every: int) -> Task:
             "recipe": {"size": [8, 8], "intensity": {"kind": "range", "constants": "dx-unit-1"}},
             "model": {"name": "filter_bank_cnn"},
             "training": {"steps": STEPS, "expected_batch_patients": 10.0},
-            "federation": {"rounds": rounds, "spare_rounds": SPARE, "deadline_s": DEADLINE_S},
+            "federation": {
+                "rounds": rounds,
+                "spare_rounds": SPARE,
+                "deadline_s": DEADLINE_S,
+                "late": late,
+            },
             "privacy": {
                 "enabled": True,
                 "epsilon": 6.0,
@@ -106,23 +113,26 @@ class Plan:
 
 @dataclass(frozen=True)
 class Studies:
-    """Two studies: three rounds evaluated at the end, and two that are both evaluated."""
+    """Three rounds each: measured at the end; measured every time and carrying late updates."""
 
-    long: Plan
-    short: Plan
+    rare: Plan
+    often: Plan
 
     def of(self, seed: int) -> Plan:
         """Return the study of a schedule's seed."""
-        return self.long if seed % 2 else self.short
+        return self.rare if seed % 2 else self.often
 
 
 def prepare(folder: Path) -> Studies:
     """Make the homes to copy in ``folder``, signed and approved."""
-    return Studies(_prepare(folder / "long", ROUNDS, ROUNDS), _prepare(folder / "short", 2, 1))
+    return Studies(
+        a_plan(folder / "rare", a_task(ROUNDS, ROUNDS, "discard")),
+        a_plan(folder / "often", a_task(ROUNDS, 1, "carry")),
+    )
 
 
-def _prepare(folder: Path, rounds: int, every: int) -> Plan:
-    task = a_task(rounds, every)
+def a_plan(folder: Path, task: Task) -> Plan:
+    """Make the homes of one study in ``folder``."""
     contract = plan_contract(task, STUDY, PATIENTS)
     for site in SITES:
         home = folder / site
@@ -255,6 +265,23 @@ def measure_stand_in(module: Work, _: Any, task: Task) -> tuple[Block, ...]:
         edges=task.evaluation.edges,
         operating_point=task.analysis.operating_point,
     )
+
+
+def figures(falls: Mapping[int, tuple[str, ...]]) -> OnRelease:
+    """Return what scores every site high, but after some rounds some sites low."""
+
+    def score(number: int, sums: Mapping[str, tuple[Block, ...]]) -> Iterable[Metric]:
+        low = falls.get(number, ())
+        return [_metric(number, site, 0.55 if site in low else 0.85) for site in sums]
+
+    return score
+
+
+def _metric(number: int, site: str, value: float) -> Metric:
+    return Metric(
+        round=number, site=site, data_site=site, split="audit", metric="auroc", value=value,
+        lo=value - 0.05, hi=value + 0.05, n=20.0, method="private",
+    )  # fmt: skip
 
 
 def _place(site: str, tensor: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -19,12 +19,23 @@ import site_client.journal
 import site_client.outbox
 from aggregator import checkpoints, intake, resume, strategy
 from aggregator.course import Course
+from aggregator.lineage import CHANGING
 from aggregator.store import Store
 from fedrad import durable, parameters
 from fedrad.contract import Contract
 from fedrad.protocol import checks
 from simulations.faults.disk import replaced
-from simulations.faults.events import HUB, Answered, Event, Kill, Offline, Schedule
+from simulations.faults.events import (
+    BUSY,
+    HUB,
+    Answered,
+    Event,
+    Harm,
+    Kill,
+    Offline,
+    Rollback,
+    Schedule,
+)
 from site_client.journal import Journal
 
 Change = tuple[Any, str, Any]
@@ -274,6 +285,35 @@ def forgets_what_it_told() -> tuple[Change, ...]:
     return ((intake, "parse_lines", none), (Store, "record_reply", untold))
 
 
+def held_model_stays() -> tuple[Change, ...]:
+    """A round that is held is written down as held, and its model is trained on."""
+    return ((strategy, "stand", lambda *_: None),)
+
+
+def rollback_forgotten() -> tuple[Change, ...]:
+    """A restart stands on the last round that made a model, whatever a person decided."""
+    own = resume.read_lineage
+
+    def last(store: Store) -> Any:
+        found = own(store)
+        made = [number for number, state in found.states.items() if state in CHANGING]
+        return replace(found, line=tuple(made))
+
+    return ((resume, "read_lineage", last),)
+
+
+def late_as_fresh() -> tuple[Change, ...]:
+    """A late update is taken for one of the round that is open."""
+    record = Store.record_reply
+
+    def fresh(self: Store, answer: Any, also: Any = (), *, ledger_lines: Any = ()) -> None:
+        if answer.phase == "late" and answer.outcome == "done":
+            answer.phase = "train"
+        record(self, answer, also, ledger_lines=ledger_lines)
+
+    return ((Store, "record_reply", fresh),)
+
+
 def _at(*events: Event) -> tuple[Schedule, ...]:
     return (Schedule(1, events),)
 
@@ -317,4 +357,12 @@ DEFECTS = (
     Defect("run that ends silently", "I5", silent_end),
     Defect("committed before its checkpoint", "I3", any_order),
     Defect("told ledger lines forgotten", "I1", forgets_what_it_told),
+    Defect("held round whose model stays", "I2 I6", held_model_stays, (Schedule(2, (Harm(2),)),)),
+    Defect("rollback that a restart forgets", "I2 I6", rollback_forgotten, _at(Rollback(2, 1))),
+    Defect(
+        "late update counted as the open round's",
+        "I2 I3",
+        late_as_fresh,
+        (Schedule(2, (Answered("east", 1, BUSY),)),),
+    ),
 )

@@ -1,4 +1,4 @@
-"""Seventeen mistakes are planted in the real programs, one at a time; the checker sees each."""
+"""Twenty mistakes are planted in the real programs, one at a time; the checker sees each."""
 
 from __future__ import annotations
 

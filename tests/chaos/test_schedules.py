@@ -11,7 +11,20 @@ from dataclasses import replace
 import pytest
 
 from simulations.faults import events
-from simulations.faults.events import HUB, Damage, Full, Kill, Offline, Schedule, draw, text
+from simulations.faults.events import (
+    BUSY,
+    HUB,
+    Answered,
+    Damage,
+    Full,
+    Harm,
+    Kill,
+    Offline,
+    Rollback,
+    Schedule,
+    draw,
+    text,
+)
 from simulations.faults.history import read
 from simulations.faults.shrink import shrink
 from site_client import audit
@@ -50,7 +63,7 @@ def test_schedules_of_many_seeds_have_every_kind_of_event() -> None:
     found = {type(event) for seed in range(200) for event in draw(seed).events}
     assert found == set(events.Event.__args__)
     how = {event.how for seed in range(400) for event in draw(seed).events if hasattr(event, "how")}
-    assert how >= {*events.ON_THE_WAY, *events.BAD, "flip", "cut", "empty"}
+    assert how >= {*events.ON_THE_WAY, BUSY, *events.BAD, "flip", "cut", "empty"}
 
 
 def test_the_coordinator_is_really_killed_and_the_round_goes_on(playing) -> None:
@@ -113,6 +126,30 @@ def test_a_damaged_checkpoint_is_mended_and_said_loudly(playing, problems) -> No
     schedule = Schedule(1, (Damage("model", 2, "flip"),))
     kinds = [event["kind"] for event in read(playing(schedule)).events]
     assert kinds.count("checkpoint-damaged") == kinds.count("checkpoint-mended") == 1
+    assert not problems(schedule)
+
+
+def test_a_held_round_leaves_the_model_and_its_number(playing, problems) -> None:
+    schedule = Schedule(2, (Harm(2),))
+    left = read(playing(schedule))
+    assert [event["round"] for event in left.kinds("held")] == [2]
+    assert left.parents == {1: 0, 2: 1, 3: 1}
+    assert not problems(schedule)
+
+
+def test_a_person_sets_the_model_back_between_two_lives(playing, problems) -> None:
+    schedule = Schedule(1, (Rollback(2, 2),))
+    history = playing(schedule)
+    assert history.lives == ["killed", "done"]
+    assert read(history).parents == {1: 0, 2: 1, 3: 0}
+    assert not problems(schedule)
+
+
+def test_a_late_update_is_folded_in_the_round_after_its_own(playing, problems) -> None:
+    schedule = Schedule(2, (Answered("east", 1, BUSY),))
+    left = read(playing(schedule))
+    assert left.carried(2).keys() == {"east"}
+    assert "east" not in left.accepted(1)
     assert not problems(schedule)
 
 
