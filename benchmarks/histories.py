@@ -235,3 +235,60 @@ def _time(number: int) -> str:
 def _window(number: int) -> str:
     year, month = divmod(number + 6, 12)
     return f"{2025 + year}-{month + 1:02d}-01"
+
+
+def write_site_home(home: Path, *, odd_study: str = "") -> Path:
+    """Write the home of a site that answered a few questions today, and return it.
+
+    No image and no patient: letters, a contract and figures, as a site's programs write them.
+    """
+    from fedrad.clock import SystemClock
+    from fedrad.protocol.messages import Block, Reply, Request
+    from site_client import correspondence, own_figures
+    from site_client.home import make_home
+
+    history = History(name="invented", figures="letters")
+    task = parse_task(_task(history))
+    contract = _contract(history, task_hash(task))
+    make_home(home, _SITE_TOML.format(hash=task_hash(task)))
+    folder = home / "state" / "studies" / history.name
+    folder.mkdir(parents=True)
+    write_task(folder / "task.toml", task)
+    write_contract(folder / "contract.json", contract.seen_by("Ashford"))
+    (home / "quarantine.csv").write_text("file,reason,task,detail\na,no-pixels,,\nb,no-pixels,,\n")
+    blocks = [Block(name=name, values=np.array(values), sigma=1.0, sensitivity=1.0)
+              for name, values in _SUMS.items()]  # fmt: skip
+    for number, study in enumerate((history.name, history.name, odd_study or history.name), 1):
+        asked = Request(study=study, task_hash=task_hash(task), round=number, phase="evaluate",
+                        model_digest=f"{number:064x}", deadline_s=60.0)  # fmt: skip
+        reply = Reply(study=study, task_hash=task_hash(task), round=number, phase="evaluate",
+                      model_digest=f"{number:064x}", reply_id=f"{number:064x}", outcome="done",
+                      blocks=tuple(blocks))  # fmt: skip
+        correspondence.received(home, asked, 9_000)
+        correspondence.sent(home, reply, 1_400)
+        if study == history.name:
+            own_figures.keep_sums(home, asked, blocks, SystemClock())
+    return home
+
+
+_SUMS = {
+    "n": [40.0],
+    "positives": [18.0],
+    "operating": [14.0, 4.0, 5.0, 17.0],
+    "table": [17.0, 5.0, 4.0, 14.0],
+}
+_SITE_TOML = """
+[site]
+name = "Ashford"
+[archive]
+kind = "folder"
+path = "archive"
+[privacy]
+epsilon_limit = 8.0
+delta_limit = 1e-4
+min_patients = 1
+max_rounds = 50
+max_steps = 100
+[approval]
+studies = ["{hash}"]
+"""

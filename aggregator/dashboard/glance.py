@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from aggregator import first_screen
 from aggregator.dashboard import matters
-from aggregator.dashboard.book import Book
+from aggregator.dashboard.book import Book, opened
 from aggregator.dashboard.lines import Line, site_lines
 from aggregator.dashboard.matters import Matter
 from aggregator.dashboard.tiles import Tile, alarm_tile, course_tiles
+from aggregator.decisions import Place
 from aggregator.measures import spoken
+from aggregator.quarantine import QUARANTINED
 from aggregator.run_folder import Row, Run
 from aggregator.wording import subtitle
 
@@ -71,6 +74,20 @@ def read_glance(book: Book, online: Mapping[str, str], now: datetime) -> Glance:
         metric=spoken(book.primary()), waiting=len(waiting),
         windows=len(book.rows("SELECT DISTINCT window FROM shifts")), history=tuple(turns[-8:]),
     )  # fmt: skip
+
+
+def others_that_matter(runs: Mapping[str, Place], shown: Path) -> tuple[tuple[str, str], ...]:
+    """Return the other runs that have an alarm or a site in quarantine, and how many."""
+    found = []
+    for name, place in runs.items():
+        if place.folder != shown:
+            with opened(place.folder, letters_only=True) as book:
+                alarms = len(book.rows("SELECT 1 FROM alarms"))
+                shut = len(book.rows("SELECT 1 FROM sites WHERE status = ?", QUARANTINED))
+            said = [f"{alarms} alarm{'s' if alarms > 1 else ''}"] if alarms else []
+            said += [f"{shut} in quarantine"] if shut else []
+            found += [(name, ", ".join(said))] if said else []
+    return tuple(found)
 
 
 def banner_of(run: Run) -> str:

@@ -65,7 +65,7 @@ def stamp(folder: Path) -> tuple[tuple[int, int], ...]:
     return tuple(
         (at.st_mtime_ns, at.st_size)
         for path in (folder / DATABASE, folder / f"{DATABASE}-wal", folder / "contract.json")
-        if (at := _stat(path)) is not None
+        if (at := _stat(path)) is not None and at.st_size  # reading makes an empty -wal
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +19,7 @@ from starlette.routing import Route
 
 from aggregator.dashboard import acting, alarm_page, compare_page, model_page, run_page, site_page
 from aggregator.dashboard.book import Book, opened
-from aggregator.dashboard.glance import read_glance
+from aggregator.dashboard.glance import others_that_matter, read_glance
 from aggregator.dashboard.places import Places, stamp
 from aggregator.dashboard.presence import Presence
 from aggregator.decisions import Place
@@ -100,8 +99,9 @@ class Dashboard:
 
     def _glance(self, book: Book) -> Context:
         online = {book.letters.get(s, s): n for s, n in self._presence.online.items()}
-        glance = read_glance(book, online, datetime.now(UTC))
-        return {"glance": glance, "run": glance.run, "banner": glance.banner}
+        glance = read_glance(book, online, self._clock.now())
+        others = others_that_matter(self._places.runs(), book.folder)
+        return {"glance": glance, "run": glance.run, "banner": glance.banner, "others": others}
 
     def _site(self, request: Request) -> Response:
         def draw(book: Book) -> Context:

@@ -84,6 +84,11 @@ def test_a_run_without_a_round_has_nothing_measured(tmp_path: Path) -> None:
     assert all(not line.value and line.epsilon is None for line in seen.lines)
 
 
+def test_another_run_in_trouble_is_named(healthy: Path, troubled: Path, browse: Browse) -> None:
+    text = words(browse(healthy, troubled).get("/runs/healthy").text)
+    assert "Another run needs a look: troubled (1 alarm, 1 in quarantine)." in text
+
+
 def test_a_run_that_failed_says_why(healthy: Path) -> None:
     with Store(healthy / "run.sqlite") as store:
         store.end_run("healthy-1", status="failed", reason="the disk is full")
