@@ -86,7 +86,7 @@ def read_run(folder: Path) -> Run:
     task, contract = folder / "task.toml", folder / "contract.json"
     return Run(
         folder=folder,
-        tables=_read_tables(folder / DATABASE, TABLES),
+        tables=read_tables(folder / DATABASE, TABLES),
         task=read_task(task) if task.exists() else None,
         contract=read_contract(contract) if contract.exists() else None,
         comparison=read_comparison(folder),
@@ -99,7 +99,12 @@ def spoken_label(label: str) -> str:
     return f"Hospital {label}" if len(label) == 1 else label
 
 
-def _read_tables(path: Path, names: Iterable[str]) -> dict[str, tuple[Row, ...]]:
+def read_tables(path: Path, names: Iterable[str]) -> dict[str, tuple[Row, ...]]:
+    """Return the rows of some tables of ``run.sqlite``; a table that is not there has none.
+
+    Raises:
+        DamagedStateError: The file cannot be read.
+    """
     from sqlalchemy import MetaData, create_engine, exc, select
 
     engine = create_engine(f"sqlite:///file:{path.resolve()}?mode=ro&uri=true")

@@ -23,6 +23,7 @@ INTERRUPTED = 130
 UNREACHABLE = 3
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing meanwhile but errors.")]
 
 
 class Program(typer.Typer):
@@ -66,6 +67,11 @@ class Program(typer.Typer):
 def emit(as_json: bool, table: Mapping[str, Any], line: str) -> None:
     """Print one result on stdout: ``table`` as one JSON object, or ``line``."""
     typer.echo(json.dumps(table, ensure_ascii=False) if as_json else line)
+
+
+def to_stderr(quiet: bool) -> Callable[[str], None]:
+    """Return what long work tells its lines to: stderr, or nobody."""
+    return (lambda _: None) if quiet else (lambda line: typer.echo(line, err=True))
 
 
 def screen_columns() -> int:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
     load_pem_private_key,
+    load_pem_public_key,
     load_ssh_private_key,
     load_ssh_public_key,
 )
@@ -39,6 +40,7 @@ _GROUPS, _GROUP = 5, 4  # 20 characters of 5 bits: forging a second content take
 _LONGEST_KEY = 500  # characters of an OpenSSH line of this curve, with room
 _LONGEST_SIGNATURE = 200
 _SSH = b"-----BEGIN OPENSSH PRIVATE KEY-----"
+_STATEMENT = b"fedrad "
 
 
 def new_key() -> PrivateKey:
@@ -120,6 +122,46 @@ def holds(signature: str, key: PublicKey, *, purpose: str, body: Any) -> bool:
     return True
 
 
+def sign_file(key: PrivateKey, content: bytes) -> bytes:
+    """Return the signature (ECDSA, SHA-384, DER) of a file's bytes, as openssl checks it.
+
+    Raises:
+        EnrolmentError: The content could be read as a statement that ``sign`` signs.
+    """
+    if content.startswith(_STATEMENT):
+        raise EnrolmentError("this file begins like a statement; it is not signed as a file")
+    return key.sign(content, ec.ECDSA(hashes.SHA384()))
+
+
+def file_holds(signature: bytes, key: PublicKey, content: bytes) -> bool:
+    """Whether ``signature`` is that of a file's bytes by the owner of ``key``."""
+    try:
+        key.verify(signature, content, ec.ECDSA(hashes.SHA384()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def public_pem(key: PrivateKey) -> bytes:
+    """Return the public half as openssl reads it."""
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_of_pem(content: bytes) -> tuple[PublicKey, str]:
+    """Return the key of what ``public_pem`` made, and its OpenSSH line.
+
+    Raises:
+        EnrolmentError: It is anything else.
+    """
+    try:
+        key = load_pem_public_key(content)
+    except Exception:  # noqa: BLE001  # a stranger's bytes in a parser that promises little
+        raise EnrolmentError("a public key is not PEM of the curve P-384") from None
+    if not isinstance(key, PublicKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise EnrolmentError("a public key is not of the curve P-384")
+    return key, key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode("ascii")
+
+
 def digest(body: Any) -> str:
     """Return the SHA-256 of ``body`` as canonical JSON, 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(body)).hexdigest()
@@ -152,7 +194,7 @@ def same_spoken(heard: str, hexadecimal: str) -> bool:
 
 
 def _said(purpose: str, body: Any) -> bytes:
-    return b"fedrad " + purpose.encode("ascii") + b"\n" + canonical_json(body)
+    return _STATEMENT + purpose.encode("ascii") + b"\n" + canonical_json(body)
 
 
 def _write_key(path: Path, content: bytes) -> None:

@@ -20,6 +20,7 @@ from fedrad.errors import SettingsError
 from fedrad.federation import Federation
 from fedrad.model_choice import ModelChoice
 from fedrad.monitoring import Monitoring
+from fedrad.output import Output
 from fedrad.provenance import read_provenance
 from fedrad.settings import as_table, build, read_toml, refuse_problems
 
@@ -207,7 +208,7 @@ class Analysis:
 class Task:
     """The whole of ``task.toml``."""
 
-    ABSENT: ClassVar[tuple[str, ...]] = ("monitoring",)
+    ABSENT: ClassVar[tuple[str, ...]] = ("monitoring", "output")
 
     schema: int
     task: Identity
@@ -221,6 +222,7 @@ class Task:
     evaluation: Evaluation
     analysis: Analysis
     monitoring: Monitoring | None = None  # absent: no windows after a release
+    output: Output | None = None  # absent: a prediction stays as the network made it
 
     def __post_init__(self) -> None:
         refuse_problems("", self)

@@ -10,12 +10,19 @@ import typer
 
 from fedrad.commands import AsJson, Program, emit, screen_columns, whole_numbers
 from fedrad.logs import begin
-from site_client import audit_commands, dashboard_commands, enrolment_commands, node_commands
+from site_client import (
+    audit_commands,
+    dashboard_commands,
+    enrolment_commands,
+    node_commands,
+    predict_commands,
+)
 
 app = Program(help="The hospital's side of fedrad.", begin=begin)
 app.add_typer(enrolment_commands.app)
 app.add_typer(audit_commands.app, name="audit", no_args_is_help=True)
 app.add_typer(node_commands.app)
+app.add_typer(predict_commands.app)
 app.add_typer(dashboard_commands.app)
 
 Home = Annotated[

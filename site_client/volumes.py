@@ -104,6 +104,14 @@ def turn(slices: NDArray[np.uint8], volume: SeriesVolume) -> NDArray[np.uint8]:
     return np.ascontiguousarray(turned.array, np.uint8)
 
 
+def places(volume: SeriesVolume) -> NDArray[np.int32]:
+    """Return, for every voxel, its place in the flattened slices in the order of ``uids``."""
+    shape = volume.frame.spatial_shape
+    count = np.arange(int(np.prod(shape)), dtype=np.int32).reshape(shape)
+    turned = volume.frame.with_array(count).to_patient_orientation(AXES)
+    return np.ascontiguousarray(turned.array, np.int32)
+
+
 def _volume_of_frames(instance: Dataset) -> SeriesVolume:
     headers = frame_headers(instance)
     order = stack_of(headers).order  # before any pixel is decoded

@@ -142,7 +142,7 @@ class PixelContext(nn.Module):
         scaled = standardised(images)
         mirrored = scaled.flip(-1)
         blurs = [blurred for blur in self.blurs for blurred in (blur(scaled), blur(mirrored))]
-        place = dict(self.named_buffers(recurse=False))["place"].expand(len(images), -1, -1, -1)
+        place = dict(self.named_buffers(recurse=False))["place"].expand(images.shape[0], -1, -1, -1)
         return torch.cat([self.bank(images), scaled, mirrored, *blurs, place], dim=1)
 
 

@@ -35,6 +35,7 @@ class Network(Protocol):
     kind: ClassVar[str]
     dimensions: ClassVar[tuple[int, ...]]
     last: ClassVar[str]  # dotted name of the part that answers the task
+    seen: ClassVar[str]  # the last one whose maps still have a place; empty: a segmentation's
 
     def make(self, task: Task) -> nn.Module:
         """Return the network with fresh weights from the global random state."""
@@ -67,6 +68,14 @@ def last_part(task: Task) -> str:
     return _network(task).last
 
 
+def seen_part(task: Task) -> str:
+    """Return the dotted name of the last part whose maps have a place in the image.
+
+    Empty for a segmentation, whose answer is a map itself.
+    """
+    return _network(task).seen
+
+
 def known_networks() -> tuple[str, ...]:
     """Return the names that ``[model] name`` may have."""
     return tuple(NETWORKS)
@@ -79,6 +88,7 @@ class DenseNet121:
     kind: ClassVar[str] = "classification"
     dimensions: ClassVar[tuple[int, ...]] = (2, 3)
     last: ClassVar[str] = "class_layers.out"
+    seen: ClassVar[str] = "class_layers.relu"
     init_features: int = 64
     growth_rate: int = 32
     block_config: tuple[int, ...] = (6, 12, 24, 16)
@@ -115,6 +125,7 @@ class ResNet18:
     kind: ClassVar[str] = "classification"
     dimensions: ClassVar[tuple[int, ...]] = (2, 3)
     last: ClassVar[str] = "fc"
+    seen: ClassVar[str] = "layer4"
     widen_factor: float = 1.0
     groups: int = 8
 
@@ -150,6 +161,7 @@ class UNet:
     kind: ClassVar[str] = "segmentation"
     dimensions: ClassVar[tuple[int, ...]] = (2, 3)
     last: ClassVar[str] = "model.2"  # the highest level on the way up
+    seen: ClassVar[str] = ""
     channels: tuple[int, ...] = (16, 32, 64, 128)
     residual_units: int = 1
     norm: Literal["instance", "group"] = "instance"
@@ -197,6 +209,7 @@ class FilterBankCnn:
     kind: ClassVar[str] = "classification"
     dimensions: ClassVar[tuple[int, ...]] = (2,)
     last: ClassVar[str] = "head.4"
+    seen: ClassVar[str] = "head.2"
     bank: str = "filter-bank-1"  # a named constants file of fedrad.constants
     shrink: int = 4  # stem maps are averaged over squares of this many pixels
     width: int = 16
@@ -233,6 +246,7 @@ class FilterBankPixel:
     kind: ClassVar[str] = "segmentation"
     dimensions: ClassVar[tuple[int, ...]] = (2,)
     last: ClassVar[str] = "head.4"
+    seen: ClassVar[str] = ""
     bank: str = "filter-bank-1"  # a named constants file of fedrad.constants
     shrink: int = 2  # stem maps are averaged over squares of this many pixels
     width: int = 16
