@@ -224,9 +224,10 @@ def refuse_unapproved_software(home: Path, settings: SiteSettings) -> None:
             f"the installed software {installed} is not in [approval] software; "
             "fedrad-site approve --software puts it there"
         )
-    approved = _approved(home, home / SOFTWARE).get("image", "")
-    if approved and approved != software.image_digest():
-        raise DeclinedError(f"this is not the approved image {approved}; approve it, or go back")
+    approved, running = _approved(home, home / SOFTWARE).get("image", ""), software.image_digest()
+    if approved != running:
+        which = f"the approved image is {approved or 'none'}, this is {running or 'none'}"
+        raise DeclinedError(f"{which}: fedrad-site approve --software, or go back")
 
 
 def reseal(home: Path, old: PrivateKey, new: PrivateKey) -> None:

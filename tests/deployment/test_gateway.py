@@ -25,7 +25,7 @@ from aggregator.home import read_coordinator
 from aggregator.membership import revoke
 from aggregator.registry import read_sites
 from fedrad import signatures
-from fedrad.flower.door import NodeOptions, http_client
+from fedrad.flower.door import NodeOptions, http_client, tls_context
 from fedrad.flower.keys import bytes_of_key, header_of_key
 from fedrad.flower.lookup import private
 from site_client.joining import node_key
@@ -99,6 +99,20 @@ def test_nobody_comes_in_over_plain_http(hub: Federation) -> None:
     answer = httpx.get(f"http://{address}/health", trust_env=False)
     assert answer.status_code == 400
     assert "plain HTTP request" in answer.text
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2])
+def test_nobody_comes_in_over_tls_before_1_2(hub: Federation, newest: ssl.TLSVersion) -> None:
+    given = tls_context(options(hub))
+    given.minimum_version, given.maximum_version = ssl.TLSVersion.TLSv1, newest
+    given.set_ciphers("ALL:@SECLEVEL=0")  # what OpenSSL itself would not speak any more
+    host, _, port = read_coordinator(hub.hub).coordinator.address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as raw:
+        if newest is ssl.TLSVersion.TLSv1_2:
+            given.wrap_socket(raw, server_hostname=host).close()
+            return
+        with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+            given.wrap_socket(raw, server_hostname=host)
 
 
 def test_a_certificate_of_another_authority_opens_nothing(hub: Federation, tmp_path: Path) -> None:

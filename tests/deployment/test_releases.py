@@ -8,40 +8,22 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from deployed import PROGRAM, SITES, STUDY, Federation, make_homes, need_nginx
+from deployed import PROGRAM, SITES, Federation, make_homes, need_nginx
+from releases import copy_of, replies_of
 
 import fedrad
 from aggregator.deployment import runs
-from aggregator.run_folder import DATABASE
-from aggregator.store import Store
-from aggregator.studies import run_folder
 from fedrad.protocol.messages import SCHEMA
-from fedrad.software import PACKAGES
 
 pytestmark = pytest.mark.long
 BEHIND, AHEAD = "0.0.9", "0.1.1"
 RELEASES = {"east": BEHIND, "north": AHEAD, "south": fedrad.__version__}
-
-
-def copy_of(release: str, folder: Path, wire: int = SCHEMA) -> Path:
-    """Install fedrad under another version on a path of its own."""
-    source = Path(fedrad.__file__).parents[1]
-    for package in PACKAGES:
-        shutil.copytree(source / package, folder / package, dirs_exist_ok=True)
-    path = folder / "fedrad" / "__init__.py"
-    path.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{release}"', path.read_text()))
-    path = folder / "fedrad" / "protocol" / "messages.py"
-    path.write_text(re.sub(r"^SCHEMA = \d+$", f"SCHEMA = {wire}", path.read_text(), flags=re.M))
-    return folder
 
 
 def site(home: Path, code: Path, *words: str) -> str:
@@ -76,7 +58,7 @@ def test_sites_a_patch_behind_and_a_patch_ahead_take_part_in_every_round(mixed: 
     assert ended.returncode == 0, ended.stderr + mixed.logs()
     assert json.loads(ended.stdout)["outcome"] == "completed"
     assert "warning" not in ended.stderr
-    replies = rows(mixed)
+    replies = replies_of(mixed)
     trained = replies[(replies["phase"] == "train") & (replies["outcome"] == "done")]
     assert sorted(trained["site"]) == sorted([*SITES, *SITES])
 
@@ -111,8 +93,3 @@ def test_a_site_of_another_wire_protocol_is_named_on_both_screens_before_a_round
 
 def trouble(mixed: Federation) -> dict[str, str]:
     return {one["site"]: one["trouble"] for one in runs.sites_table(mixed.hub)}
-
-
-def rows(mixed: Federation) -> pd.DataFrame:
-    with Store(run_folder(mixed.hub, STUDY) / DATABASE) as store:
-        return store.frame("replies")

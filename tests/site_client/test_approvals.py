@@ -146,8 +146,12 @@ def test_another_image_around_the_same_code_is_another_software(
     joined.approve("east")
     refuse_unapproved_software(joined.home("east"), read_site(joined.home("east")))
     monkeypatch.setenv(software.IMAGE, "sha256:" + "2" * 64)
-    with pytest.raises(DeclinedError, match="not the approved image"):
-        refuse_unapproved_software(joined.home("east"), read_site(joined.home("east")))
+    home = joined.home("east")
+    with pytest.raises(DeclinedError, match=r"the approved image is 1{64}, this is 2{64}"):
+        refuse_unapproved_software(home, read_site(home))
+    (home / "state" / "software.json").unlink()
+    with pytest.raises(DeclinedError, match="the approved image is none"):
+        refuse_unapproved_software(home, read_site(home))
 
 
 def test_a_changed_approval_is_damage(joined: Joined) -> None:
