@@ -1,7 +1,8 @@
 """Hospitals of a simulation that lie: what their app sends in the place of an honest update.
 
 Everything else about them is real: they keep a ledger, pay for their rounds and answer in
-form. A hospital that lies in its labels has an archive to match and needs nothing here.
+form. A hospital that lies in its labels has an archive to match and needs nothing here; one that
+knows what the others sent is ``eavesdropper``'s.
 What an update does to the model is the aggregator's business, and what is shown of it that
 of ``contest``.
 """
@@ -20,7 +21,7 @@ from fedrad import seeds
 from fedrad.parameters import digest
 from fedrad.protocol.codec import decode_reply, decode_request, reply_records
 from fedrad.protocol.messages import Reply
-from simulations.attacks import CHANGED, REPEATED, changed
+from simulations.attacks import CHANGED, CLAIMED, REPEATED, changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class _Lying:
         answer = self._app(message, context)
         site = self._plan.names[int(cast("Any", context.node_config["partition-id"]))]
         attack = self._attacks.get(site, "")
-        if attack not in (*CHANGED, *REPEATED) or message.metadata.message_type != "train":
+        if attack not in (*CHANGED, *REPEATED, CLAIMED) or message.metadata.message_type != "train":
             return answer
         request, _ = decode_request(message)
         reply = decode_reply(answer)
@@ -65,10 +66,12 @@ def spoiled(reply: Reply, first: Reply, attack: str, rng: np.random.Generator) -
         reply: Its honest reply.
         first: Its reply to the first round that it trained in.
         attack: One of ``CHANGED``; or ``stale``: the first update under this round's name;
-            or ``replay``: the whole first reply.
+            or ``replay``: the whole first reply; or ``CLAIMED``: a thousand times the steps.
         rng: Where "gaussian" draws.
     """
     if attack == "replay":
         return first
+    if attack == CLAIMED:
+        return replace(reply, steps=1000 * reply.steps)
     update = first.update if attack == "stale" else changed(reply.update, attack, rng)
     return replace(reply, update=update, update_digest=digest(update))

@@ -33,7 +33,7 @@ from fedrad.contract import Contract, read_contract
 from fedrad.errors import FedradError, RunError
 from fedrad.parameters import frozen, whole
 from fedrad.starting_weights import pinned, starting_model
-from simulations import contest, facts, premises
+from simulations import contest, eavesdropper, facts, premises
 from simulations.arms import Study
 from simulations.baselines import count_trainings, train_arms, workers
 from simulations.comparison import compare, rows, with_spread
@@ -231,7 +231,10 @@ def federate(plan: Plan, contract: Contract, screen: Screen) -> None:
     )
     factory = _apps(plan, names)
     with screen.bar("federated rounds", plan.task.federation.rounds):
-        ENGINES[plan.engine](server_app(setup), names, factory, observer=partial(_overheard, taps))
+        app = server_app(setup)
+        if plan.scenario.hostile:
+            app = eavesdropper.among(app, names, plan.scenario.hostile)
+        ENGINES[plan.engine](app, names, factory, observer=partial(_overheard, taps))
 
 
 def _apps(plan: Plan, names: tuple[str, ...]) -> ClientFactory:

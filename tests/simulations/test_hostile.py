@@ -14,9 +14,10 @@ from aggregator.app import server_app
 from aggregator.setup import RunSetup
 from aggregator.store import Store
 from fedrad.errors import SettingsError
-from fedrad.parameters import Parameters, digest, joint_norm
+from fedrad.parameters import Parameters, digest, joint_norm, read_safetensors
 from simulations import contest
-from simulations.attacks import ATTACKS, CHANGED, changed
+from simulations.attacks import ATTACKS, CHANGED, changed, informed
+from simulations.eavesdropper import among
 from simulations.engines import run_local
 from simulations.hostile import HostileApps
 from simulations.runner import SimulatedSites
@@ -39,7 +40,7 @@ def run_with(study: TinyStudy, folder: Path, **attacks: str) -> Store:
         attacks=tuple(attacks.items()),
         seed=SEED,
     )
-    run_local(server_app(setup), SITES, apps, workers=0)
+    run_local(among(server_app(setup), SITES, attacks), SITES, apps, workers=0)
     return Store(folder / "run.sqlite")
 
 
@@ -69,6 +70,38 @@ def test_an_old_reply_is_no_answer_to_a_new_question(
     with run_with(exact_study, tmp_path / "out", west="replay") as store:
         rows = store.rows("replies", phase="train", site="west")
     assert [row["outcome"] for row in rows] == ["done", "failed"]
+
+
+@pytest.mark.parametrize("attack", ["alie", "clone"])
+def test_an_eavesdropper_sends_what_it_makes_of_the_honest_updates_of_its_round(
+    exact_study: TinyStudy, tmp_path: Path, attack: str
+) -> None:
+    run_with(exact_study, tmp_path / "out", west=attack).close()
+    for number in (1, 2):
+        sent = {
+            site: read_safetensors(checkpoints.reply_path(tmp_path / "out", number, site))
+            for site in SITES
+        }
+        lie = sent.pop("west")
+        honest = list(sent.values())  # in the order in which they were pulled: by name
+        assert digest(lie) == digest(informed(honest, attack))
+
+
+def test_the_mean_turned_round_and_the_mean_less_some_spread() -> None:
+    honest: list[Parameters] = [{"a": np.array([value], np.float32)} for value in (1.0, 3.0)]
+    assert informed(honest, "ipm")["a"] == -2
+    assert informed(honest, "alie")["a"] == 2 - 1.5
+    assert informed(honest, "alie")["a"].dtype == np.float32
+
+
+def test_a_site_that_says_it_worked_more_weighs_no_more(
+    hospitals: Path, exact_study: TinyStudy, tmp_path: Path
+) -> None:
+    again = copy_study(hospitals, tmp_path / "again", *EXACT)
+    run_with(exact_study, tmp_path / "a").close()
+    run_with(again, tmp_path / "b", west="lying-weight").close()
+    models = [checkpoints.read_round(tmp_path / name, 2)[1] for name in "ab"]
+    assert digest(models[0]) == digest(models[1])
 
 
 def test_an_honest_run_is_the_same_with_nobody_hostile(
