@@ -22,14 +22,15 @@ from fedrad import audit_log
 
 pytestmark = pytest.mark.long
 ROUNDS = 4
+APPROVE = ("approve", "--software", "--name=Bo", "--role=IT")
 
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     need_nginx()
     folder = tmp_path_factory.mktemp("upgrade")
-    settings = (f"federation.rounds={ROUNDS}", "evaluation.every_rounds=4")
-    running = Federation(make_homes(folder, *settings, "federation.deadline_s=600"))
+    plan = ("federation.spare_rounds=6", "evaluation.every_rounds=4", "federation.deadline_s=600")
+    running = Federation(make_homes(folder, f"federation.rounds={ROUNDS}", *plan))
     running.open()
     running.until_online()
     yield running
@@ -75,8 +76,7 @@ def test_a_new_release_does_nothing_before_it_said_yes_and_goes_on_after(
     assert code == 4
     assert "fedrad-site approve --software" in said
     assert (home / "ledger.jsonl").read_bytes() == before
-    words = ("approve", "--software", "--name=Bo", "--role=IT")
-    assert ended(command("site_client", home, new, *words))[0] == 0
+    assert ended(command("site_client", home, new, *APPROVE))[0] == 0
     federation.start("east", "site_client", home, new)
     until_round(federation, 2)
     begun.terminate()
@@ -96,8 +96,12 @@ def test_the_coordinator_goes_on_with_a_new_release_in_its_home(
 
 
 def test_the_old_release_takes_over_again_and_the_study_ends(federation: Federation) -> None:
+    """IT approves one release at a time, so it says yes to the old one again."""
     federation.children.pop("east").end()
-    federation.start("east", "site_client", federation.homes.home("east"))
+    home = federation.homes.home("east")
+    assert ended(command("site_client", home, None, "start"))[0] == 4
+    assert ended(command("site_client", home, None, *APPROVE))[0] == 0
+    federation.start("east", "site_client", home)
     code, said = ended(command("aggregator", federation.hub, None, "run"), 400.0)
     assert code == 0, said + federation.logs()
 
@@ -105,12 +109,14 @@ def test_the_old_release_takes_over_again_and_the_study_ends(federation: Federat
 def test_no_round_was_lost_or_paid_twice_and_every_record_is_whole(federation: Federation) -> None:
     replies = replies_of(federation)
     trained = replies[(replies["phase"] == "train") & (replies["outcome"] == "done")]
-    assert Counter(trained["site"]) == dict.fromkeys(SITES, ROUNDS)
+    rounds = trained.groupby("round")["site"].agg(set)
+    assert (rounds == set(SITES)).sum() == ROUNDS
+    assert not trained.duplicated(["round", "site"]).any()
     for site in SITES:
         home = federation.homes.home(site)
         assert audit_log.verify(home / "audit.jsonl")
         kinds = Counter(line.split('"kind":"')[1].split('"')[0] for line in ledger(home))
-        assert kinds["commit"] == ROUNDS
+        assert kinds["commit"] == (trained["site"] == site).sum()
 
 
 def ledger(home: Path) -> list[str]:
