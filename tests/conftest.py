@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from tiny_study import TinyStudy
 
@@ -73,9 +74,7 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write four phantom hospitals' archives, once a session; read-only."""
     from tiny_study import write_hospitals
 
-    run = tmp_path_factory.mktemp("hospitals")
-    write_hospitals(run)
-    return run
+    return made_once(tmp_path_factory, "hospitals", write_hospitals)
 
 
 @pytest.fixture
@@ -103,4 +102,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from tiny_study import finish_run
 
-    return finish_run(tmp_path_factory.mktemp("finished") / "run")
+    return made_once(tmp_path_factory, "finished", finish_run)
+
+
+def made_once(folders: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Let one of the processes that share a test run make a folder; return it, whole."""
+    base = folders.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "made").exists():
+            make(shared / "run")
+            (shared / "made").touch()
+    return shared / "run"
