@@ -14,6 +14,7 @@ from aggregator import (
     deployment_commands,
     enrolment_commands,
     model_commands,
+    watch_commands,
 )
 from fedrad.commands import AsJson, Program, emit, screen_columns, whole_numbers
 
@@ -22,6 +23,7 @@ app.add_typer(enrolment_commands.app)
 app.add_typer(audit_commands.app, name="audit", no_args_is_help=True)
 app.add_typer(deployment_commands.app)
 app.add_typer(decision_commands.app)
+app.add_typer(watch_commands.app)
 app.add_typer(dashboard_commands.app)
 app.add_typer(model_commands.app)
 

@@ -7,7 +7,7 @@ reply's ledger lines are recorded even when its update is refused: they were spe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -42,6 +42,9 @@ class Asked:
     site: str
     request: Request
     since_s: float
+
+
+RowsOf = Callable[[Asked, tuple[Block, ...]], Iterable[Report]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +118,26 @@ class Intake:
 
     def take_blocks(self, message: Message) -> dict[str, tuple[Block, ...]]:
         """Take a reply to ``evaluate``; return the site and its sums, if accepted."""
+        return self.take_sums(message, self._audited)
+
+    def take_sums(self, message: Message, rows_of: RowsOf) -> dict[str, tuple[Block, ...]]:
+        """Take a reply that carries sums; return the site and its sums, if accepted.
+
+        Args:
+            message: The reply.
+            rows_of: From a question and the sums to the rows that they become; raises
+                ``ProtocolError`` for sums that cannot be used.
+        """
         opened = self._open(message)
         if opened is None:
             return {}
         asked, blocks = opened.asked, opened.reply.blocks
-        terms = self._setup.contract.sites[asked.site]
         try:
-            checks.check_blocks(blocks, self._setup.task, audit_sigma=terms.audit_sigma)
+            rows = list(rows_of(asked, blocks))
         except ProtocolError as error:
             self._refuse(opened, error)
             return {}
-        request = asked.request
-        digest = request.model_digest
-        self._record(
-            opened, report_rows(request.round, asked.site, model_digest=digest, blocks=blocks)
-        )
+        self._record(opened, rows)
         return {asked.site: blocks}
 
     def close(self) -> dict[str, Asked]:
@@ -164,6 +172,12 @@ class Intake:
         asked, reply = opened.asked, opened.reply
         read = None if reply.reply_id == "" else reply
         self._letters.received(asked.site, asked.request, read, size=opened.size, decision=decision)
+
+    def _audited(self, asked: Asked, blocks: tuple[Block, ...]) -> Iterator[Report]:
+        terms, request = self._setup.contract.sites[asked.site], asked.request
+        checks.check_blocks(blocks, self._setup.task, audit_sigma=terms.audit_sigma)
+        digest = request.model_digest
+        return report_rows(request.round, asked.site, model_digest=digest, blocks=blocks)
 
     def _open(self, message: Message) -> Opened | None:
         """Return a reply that is its site's own and says ``done``; record any other."""

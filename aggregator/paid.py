@@ -1,9 +1,9 @@
 """What each site's patients have paid, recomputed from the rows of ``privacy``.
 
 The rows are events, ``sigma`` being the noise multiplier. Epsilon is computed with the same
-function that the sites use, never copied. Streams hold disjoint patients, so a patient pays
-the largest of them, not their sum; what is charged to ``other`` may touch anybody. Delta is
-the task's. Writing the rows is ``spending``'s work.
+function that the sites use, never copied. Streams hold disjoint patients, and so do windows: a
+patient pays the largest of them, not their sum; what is charged to ``other`` may touch anybody.
+Delta is the task's. Writing the rows is ``spending``'s work.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ def _site(rows: Sequence[Row], site: str, delta: float) -> Paid:
     for row in rows:
         if row["site"] == site:
             streams.setdefault(row["stream"], []).append(_event(row))
+    if "window" in streams:  # other rows are other patients
+        streams["window"] = [max(streams["window"], key=_cost)]
     return Paid(
         site=site,
         streams={name: epsilon(streams[name], delta) for name in sorted(streams, key=_order)},
@@ -69,6 +71,10 @@ def _event(row: Row) -> Event:
     return Event(
         mechanism=row["mechanism"], sigma=row["sigma"], q=row["q"], steps=int(row["steps"])
     )
+
+
+def _cost(event: Event) -> float:
+    return math.inf if event.multiplier == 0 else event.steps / event.multiplier**2
 
 
 def _order(stream: str) -> tuple[bool, str]:

@@ -316,13 +316,14 @@ def _values(row: Table) -> dict[str, Any]:
 
 
 def report_rows(
-    round_number: int, site: str, *, model_digest: str, blocks: Iterable[Block]
+    round_number: int, site: str, *, model_digest: str, blocks: Iterable[Block], window: str = ""
 ) -> Iterator[Report]:
     """Yield a row for every value of a site's sums; NaN becomes null."""
     for block in blocks:
         for index, value in enumerate(block.values):
             yield Report(
                 round=round_number,
+                window=window,
                 site=site,
                 model_digest=model_digest,
                 block=block.name,

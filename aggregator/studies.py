@@ -11,6 +11,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from aggregator.windows import WINDOWS
 from fedrad import durable
 from fedrad.contract import Contract, read_contract, write_contract
 from fedrad.enrolment import STUDY
@@ -45,7 +46,8 @@ def study_folder(home: Path, name: str) -> Path:
 
 
 def run_folder(home: Path, name: str) -> Path:
-    """Return where a study's rounds are recorded; absent before the first."""
+    """Return where a study's rounds, and its windows, are recorded; absent before the first."""
+    name = name.removesuffix(WINDOWS)
     return study_folder(home, name).parents[1] / "runs" / name
 
 

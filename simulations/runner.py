@@ -17,18 +17,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flwr.app import Context
+from flwr.serverapp import ServerApp
 
 from aggregator import checkpoints
 from aggregator.app import server_app
 from aggregator.begin import CONTRACT
 from aggregator.comparison import read_comparison, write_comparison
+from aggregator.decisions import Decider, place_of
+from aggregator.lineage import read_lineage
 from aggregator.planning import plan_contract
+from aggregator.promotion import promote
 from aggregator.release import figures_of
 from aggregator.report import write_report
 from aggregator.run_folder import DATABASE
 from aggregator.setup import RunSetup
 from aggregator.store import Store
+from aggregator.watch_app import watch_app
+from aggregator.windows import promoted
 from fedrad import durable
+from fedrad.clock import SystemClock
 from fedrad.contract import Contract, read_contract
 from fedrad.errors import FedradError, RunError
 from fedrad.parameters import frozen, whole
@@ -57,6 +64,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ENGINES = {"local": run_local, "ray": run_ray}
+SIMULATION = "the simulation"  # who decides where a person would
 MARK = "scenario.json"  # whose folder it is; what --fresh may remove, and what may go on
 
 
@@ -116,6 +124,8 @@ def run_once(plan: Plan, screen: Screen) -> None:
     contract = agree(plan, stock, screen)
     if not _is_federated(plan.run):
         federate(plan, contract, screen)
+    if plan.task.monitoring is not None:
+        watch(plan, contract, screen)
     facts.write(plan.run, contract, stock, banner=plan.scenario.banner)
     if plan.baselines and read_comparison(plan.run) is None:
         compare_arms(plan, contract, screen)
@@ -213,10 +223,26 @@ def agree(plan: Plan, stock: Sequence[Stocked], screen: Screen) -> Contract:
 
 def federate(plan: Plan, contract: Contract, screen: Screen) -> None:
     """Run the rounds on the chosen engine."""
-    names = tuple(sorted(contract.sites))
-    taps = {name: Wiretap(plan.run, name, keep=plan.scenario.keep_wire) for name in names}
+    setup = _setup(plan, contract, screen)
+    with screen.bar("federated rounds", plan.task.federation.rounds):
+        _run(plan, contract, server_app(setup))
+
+
+def watch(plan: Plan, contract: Contract, screen: Screen) -> None:
+    """Put the last model into use, in the simulation's name, and collect the windows after it."""
+    place = place_of(None, "", plan.run)
+    with Store(plan.run / DATABASE) as store:
+        used, last = promoted(store), read_lineage(store).stands
+    if used is None:
+        decider = Decider(by=SIMULATION, reason="nobody decides in a simulation")
+        promote(place, last, decider, SystemClock(), insists=True)
+    with screen.stage("collecting the windows after the release"):
+        _run(plan, contract, watch_app(_setup(plan, contract, screen)))
+
+
+def _setup(plan: Plan, contract: Contract, screen: Screen) -> RunSetup:
     first = _first_model(plan)
-    setup = RunSetup(
+    return RunSetup(
         folder=plan.run,
         task=plan.task,
         contract=contract,
@@ -229,12 +255,14 @@ def federate(plan: Plan, contract: Contract, screen: Screen) -> None:
         progress=screen,
         on_release=figures_of(plan.task, seed=plan.seed),
     )
-    factory = _apps(plan, names)
-    with screen.bar("federated rounds", plan.task.federation.rounds):
-        app = server_app(setup)
-        if plan.scenario.hostile:
-            app = eavesdropper.among(app, names, plan.scenario.hostile)
-        ENGINES[plan.engine](app, names, factory, observer=partial(_overheard, taps))
+
+
+def _run(plan: Plan, contract: Contract, app: ServerApp) -> None:
+    names = tuple(sorted(contract.sites))
+    if plan.scenario.hostile:
+        app = eavesdropper.among(app, names, plan.scenario.hostile)
+    taps = {name: Wiretap(plan.run, name, keep=plan.scenario.keep_wire) for name in names}
+    ENGINES[plan.engine](app, names, _apps(plan, names), observer=partial(_overheard, taps))
 
 
 def _apps(plan: Plan, names: tuple[str, ...]) -> ClientFactory:

@@ -29,6 +29,7 @@ from aggregator.registry import read_sites
 from aggregator.run_folder import DATABASE
 from aggregator.store import Store
 from aggregator.studies import Study, read_study, run_folder, study_names
+from aggregator.windows import WINDOWS
 from fedrad.errors import RunError, SettingsError, UnreachableError
 from fedrad.flower.control import FlowerRun
 from fedrad.flower.tasks import COMPLETED, UNREACHABLE
@@ -98,6 +99,24 @@ def begin(home: Path, study: Study) -> int:
     connection = control(home)
     try:
         return connection.start_run(study.name, SCHEMA)
+    except UNREACHABLE as error:
+        raise UnreachableError(f"the server of {home} does not answer: {error}") from None
+    finally:
+        connection.close()
+
+
+def begin_watch(home: Path, study: Study) -> int:
+    """Start collecting a study's windows at the server that runs; return the run's number.
+
+    Raises:
+        UnreachableError: The server does not answer.
+        RunError: The study trains: its rounds and its windows have one folder.
+    """
+    if study.name in read_under_way(home):
+        raise RunError(f"{study.name} is under way; collect its windows when its rounds are over")
+    connection = control(home)
+    try:
+        return connection.start_run(study.name + WINDOWS, SCHEMA)
     except UNREACHABLE as error:
         raise UnreachableError(f"the server of {home} does not answer: {error}") from None
     finally:

@@ -27,6 +27,9 @@ from aggregator.report import write_report
 from aggregator.run_folder import DATABASE
 from aggregator.setup import RunSetup
 from aggregator.studies import Study, read_study, run_folder
+from aggregator.watch import Collected
+from aggregator.watch_app import watch_app
+from aggregator.windows import WINDOWS
 from fedrad import flower
 from fedrad.clock import SystemClock
 from fedrad.contract import Contract
@@ -67,6 +70,8 @@ def study_of(home: Path, name: str) -> Callable[[Grid, Context], None]:
     Raises:
         SettingsError: There is no such study.
     """
+    if name.endswith(WINDOWS):
+        return partial(_watch, home, read_study(home, name.removesuffix(WINDOWS)))
     return partial(_run, home, read_study(home, name))
 
 
@@ -120,6 +125,18 @@ def _run(home: Path, study: Study, grid: Grid, context: Context) -> None:
     finally:
         if (setup.folder / DATABASE).exists():
             _log.info("report: %s", write_report(setup.folder))
+
+
+def _watch(home: Path, study: Study, grid: Grid, context: Context) -> None:
+    setup = run_setup(home, study)
+    watch_app(setup, _log_windows)(grid, context)
+    _log.info("report: %s", write_report(setup.folder))
+
+
+def _log_windows(found: Collected) -> None:
+    _log.info("windows collected: %s", ", ".join(found.windows) or "none that was not there")
+    for alarm in found.alarms:
+        _log.info("alarm: %s, %s since %s", alarm.site, alarm.kind, alarm.since_window)
 
 
 def main() -> None:

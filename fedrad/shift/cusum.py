@@ -90,12 +90,13 @@ def change(z: Sequence[float]) -> int:
     return int(np.argmax(np.maximum(total, 0.0) ** 2 / np.maximum(number, 1.0)))
 
 
-def thresholds(reference: Reference, *, windows: int) -> dict[str, float]:
+def thresholds(reference: Reference, *, windows: int, share: float = 1.0) -> dict[str, float]:
     """Return each channel's threshold for windows like those that made the reference.
 
     Args:
         reference: Decides which parts there are and what is uncertain about them.
         windows: How many windows it was made of.
+        share: Of the stated false alarms, in (0, 1]: less where several sites are judged.
     """
     shape: dict[str, list[tuple[int, tuple[float, ...]]]] = {}
     for (channel, _), (view, spread) in reference.parts.items():
@@ -108,7 +109,7 @@ def thresholds(reference: Reference, *, windows: int) -> dict[str, float]:
             uncertain = (math.ceil(20 * share * deviation) / 20,)
         shape.setdefault(channel, []).append((len(view.values), uncertain))
     return {
-        channel: _threshold(tuple(parts), windows, STATED * WEIGHTS.get(channel, NOTES))
+        channel: _threshold(tuple(parts), windows, share * STATED * WEIGHTS.get(channel, NOTES))
         for channel, parts in shape.items()
     }
 
@@ -118,17 +119,23 @@ def _threshold(
     parts: tuple[tuple[int, tuple[float, ...]], ...], windows: int, share: float
 ) -> float:
     """Return the least threshold that at most ``share`` of unchanged paths pass."""
-    rng = np.random.default_rng(_SEED)
-    p = np.ones((PATHS, HORIZON))
-    for size, uncertain in parts:
-        p = np.minimum(p, _null_p(size, windows, rng, *uncertain))
-    z = norm.isf(np.clip(p * len(parts), 1e-15, 1 - 1e-15))
+    z = _null_z(parts, windows)
     low, high = DRIFT, _LARGEST
     while high - low > 0.01:
         middle = (low + high) / 2
         passed = np.mean(_highest(z, middle) > middle)
         low, high = (middle, high) if passed > share else (low, middle)
     return round(high, 2)
+
+
+@lru_cache(maxsize=64)
+def _null_z(parts: tuple[tuple[int, tuple[float, ...]], ...], windows: int) -> Floats:
+    """Return readings of a channel on unchanged paths, (paths, windows)."""
+    rng = np.random.default_rng(_SEED)
+    p = np.ones((PATHS, HORIZON))
+    for size, uncertain in parts:
+        p = np.minimum(p, _null_p(size, windows, rng, *uncertain))
+    return np.asarray(norm.isf(np.clip(p * len(parts), 1e-15, 1 - 1e-15)))
 
 
 def _null_p(size: int, windows: int, rng: np.random.Generator, spread: float = 0.0) -> Floats:

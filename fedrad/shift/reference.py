@@ -85,6 +85,22 @@ def reference_of(releases: Sequence[Released], layout: Layout) -> Reference:
     return Reference(whole.windows, parts, estimate)
 
 
+def single(released: Released, layout: Layout) -> Reference | None:
+    """Return a reference of one release alone; ``None`` where it has too few patients.
+
+    How patients vary then rests on theory and prior: there is no spread of windows to see.
+
+    Raises:
+        ProtocolError: A block does not fit the layout.
+    """
+    found = views(released, layout)
+    if not found:
+        return None
+    estimate = counted(released, layout)
+    parts = {(v.channel, v.part): (v, _spread(v, [v], estimate)) for v in found}
+    return Reference(released.windows, parts, estimate)
+
+
 def sampling(spread: Spread, counts: Floats, factor: float = 1.0) -> Floats:
     """Return the covariance (d, d) of means over ``counts`` patients."""
     root = np.sqrt(np.maximum(counts, 1.0))

@@ -11,15 +11,22 @@ import numpy as np
 import pytest
 from window_patients import LAYOUT, THERE, patients, window
 
-from aggregator.shifts import shift_rows
+from aggregator.shifts import history_of, rows
 from aggregator.store import Store
-from aggregator.tables import Alarm, Shift
+from aggregator.tables import Alarm, Shift, Table
 from fedrad.errors import DataError
+from fedrad.shift.blocks import Layout
 from fedrad.shift.tags import counted
 from fedrad.shift.windows import Calendar, Released
 
 MONTHS = Calendar(begins=date(2026, 1, 1), days=30)
 NAMES = [MONTHS.window(number).name for number in range(14)]
+
+
+def shift_rows(site: str, windows: list[Released], layout: Layout) -> list[Table]:
+    """The rows of one site alone."""
+    history = history_of(site, [windows], layout)
+    return rows({site: history})[0] if history else []
 
 
 def releases(changed: int, kind: str) -> list[Released]:

@@ -1,0 +1,204 @@
+"""Collect the windows of the model in use, and judge them: no training runs meanwhile.
+
+Each window that is over is asked of each site once, in the order of the dates; a site that has
+not answered is asked again when this is called again, and its own records send the same answer.
+What is said of the windows is computed anew from all that were released; an alarm that was
+raised stays. Where the sites are is the grid's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from aggregator import checkpoints, shifts
+from aggregator.exchange import receive
+from aggregator.intake import Asked, Intake
+from aggregator.members import Members
+from aggregator.release import figures_of
+from aggregator.setup import RunSetup
+from aggregator.store import Store, report_rows
+from aggregator.tables import Action, Alarm, Metric, Report, Table
+from aggregator.windows import Promoted, promoted, records, released
+from fedrad.errors import RunError
+from fedrad.parameters import Parameters, digest
+from fedrad.protocol.codec import encode_arrays, encode_request
+from fedrad.protocol.messages import Block, Phase, Request
+from fedrad.shift.agreed import (
+    RECORD,
+    calendar_of,
+    check_window,
+    layout_of,
+    monitoring_of,
+    phases,
+    window_name,
+)
+
+WINDOW_SPLIT = "window"
+PROPOSED: Mapping[str, str] = {
+    "image": "ask-about-scanner",
+    "acquisition": "ask-about-scanner",
+    "label": "move-threshold",
+    "concept": "query-annotations",
+    "population": "ask-about-patients",
+}
+"""What a person is proposed to do about an alarm of a kind."""
+_TTL_MARGIN_S = 600.0
+_FINAL = ("done", "refused", "failed")  # outcomes after which a window is not asked again
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one call of ``collect`` brought."""
+
+    windows: tuple[str, ...]  # names of those that somebody answered
+    alarms: tuple[Alarm, ...]  # raised now, not before
+
+
+class Watch:
+    """The windows of one run's model in use."""
+
+    def __init__(self, setup: RunSetup, store: Store, members: Members) -> None:
+        """Find the model in use.
+
+        Raises:
+            RunError: No model was promoted.
+            DeclinedError: The task has no windows.
+            DamagedStateError: The model cannot be read.
+        """
+        monitoring_of(setup.task)
+        found = promoted(store)
+        if found is None:
+            raise RunError(
+                "no model is in use; promote one first (fedrad-aggregator promote ROUND)"
+            )
+        self._setup, self._store, self._members, self._model = setup, store, members, found
+        self._intake = Intake(setup, store)
+
+    def collect(self, grid: Grid) -> Collected:
+        """Ask for every window that is over and was not answered, then judge all of them."""
+        model = checkpoints.read_released(self._setup.folder, self._model.round)
+        due = calendar_of(self._setup.task).closed(self._setup.clock.now().date())
+        last = min(due, monitoring_of(self._setup.task).windows)
+        found: dict[str, None] = {}
+        for number in range(last + 1):
+            for phase in phases(self._setup.task):
+                if self._ask(grid, number, phase, model):
+                    found[window_name(self._setup.task, number)] = None
+        return Collected(tuple(found), judge(self._setup, self._store, self._model))
+
+    def _ask(self, grid: Grid, number: int, phase: Phase, model: Parameters) -> bool:
+        """Ask one part of one window of the sites that owe it; whether anybody answered."""
+        rows = self._store.rows("replies", round=number, phase=phase)
+        told = {row["site"] for row in rows if row["outcome"] in _FINAL}
+        told -= {row["site"] for row in rows if row["reason_code"] == "offline"}
+        nodes = {n: site for n, site in self._members.asked.items() if site not in told}
+        if not nodes:
+            return False
+        messages = list(self._messages(number, phase, model, nodes))
+        ids = [message_id for message_id in grid.push_messages(messages) if message_id]
+        self._intake.sent(messages)
+        sums: dict[str, tuple[Block, ...]] = {}
+        wait_s = self._setup.task.federation.deadline_s
+        for reply in receive(grid, ids, wait_s, clock=self._setup.clock):
+            sums |= self._intake.take_sums(reply, self._rows)
+        self._intake.close()
+        self._note(number, phase, sums)
+        return bool(sums)
+
+    def _messages(
+        self, number: int, phase: Phase, model: Parameters, nodes: Mapping[int, str]
+    ) -> Iterator[Message]:
+        arrays, wait_s = encode_arrays(model), self._setup.task.federation.deadline_s
+        for node, site in nodes.items():
+            request = Request(
+                study=self._setup.contract.study,
+                task_hash=self._setup.contract.task_hash,
+                round=number,
+                phase=phase,
+                model_digest=digest(model),
+                deadline_s=wait_s,
+                ledger_head=self._intake.heads.get(site, ""),
+            )
+            self._intake.expect(node, request, site)
+            content = encode_request(request, arrays)
+            ttl_s = wait_s + _TTL_MARGIN_S
+            yield Message(content, node, "query", ttl=ttl_s, group_id=str(number))
+
+    def _rows(self, asked: Asked, blocks: tuple[Block, ...]) -> Iterator[Report]:
+        request, task = asked.request, self._setup.task
+        sigma = self._setup.contract.sites[asked.site].window_sigma
+        check_window(blocks, task, request.phase, window_sigma=sigma)
+        return report_rows(
+            self._model.round,
+            asked.site,
+            model_digest=request.model_digest,
+            blocks=blocks,
+            window=window_name(task, request.round),
+        )
+
+    def _note(self, number: int, phase: Phase, sums: Mapping[str, tuple[Block, ...]]) -> None:
+        """Write the figures of a window's labels, and that it was collected."""
+        window = window_name(self._setup.task, number)
+        scored = sums if phase != "window-images" else {}
+        rows = list(_figures(self._setup, self._model, window, scored))
+        detail = {"window": window, "phase": phase, "sites": sorted(sums)}
+        self._store.record_event("window-collected", detail=detail, also=rows)
+
+
+def judge(setup: RunSetup, store: Store, model: Promoted) -> tuple[Alarm, ...]:
+    """Write what all windows of a model say; return the alarms that were not raised before."""
+    layout, told = layout_of(setup.task), phases(setup.task)
+    kinds = [released(store, model, phase) for phase in told]
+    sites = sorted({site for kind in kinds for site in kind})
+    histories = {
+        site: history
+        for site in sites
+        if (history := shifts.history_of(site, [kind.get(site, ()) for kind in kinds], layout))
+    }
+    rows, notes = shifts.rows(histories)
+    raised = {(row["site"], row["channel"]) for row in store.rows("alarms")}
+    fresh = [
+        row for row in rows if isinstance(row, Alarm) and (row.site, row.channel) not in raised
+    ]
+    also: list[Table] = [*shifts.standing(records(store, model, told[0]), layout, RECORD)]
+    also += [row for row in rows if not isinstance(row, Alarm)]
+    proposals = [_proposal(model, alarm) for alarm in fresh]
+    said = {
+        site: [f"{histories[site].names[n.window]} {n.channel}: {n.text}" for n in found]
+        for site, found in notes.items()
+        if found
+    }
+    detail = {"sites": sites, "alarms": len(fresh), "notes": said}
+    store.record_event("shift-looked", model.round, detail=detail, also=[*also, *fresh, *proposals])
+    return tuple(fresh)
+
+
+def _proposal(model: Promoted, alarm: Alarm) -> Action:
+    return Action(
+        round=model.round, window=alarm.window, site=alarm.site, action=PROPOSED[alarm.kind],
+        parameters_json="{}", reason=alarm.evidence, decided_by="", decision="proposed", effect="",
+    )  # fmt: skip
+
+
+def _figures(
+    setup: RunSetup, model: Promoted, window: str, sums: Mapping[str, Sequence[Block]]
+) -> Iterator[Metric]:
+    """Yield a window's figures, as an evaluation's are computed, under the window's name."""
+    task = setup.task
+    edged = replace(task, evaluation=replace(task.evaluation, edges=layout_of(task).edges))
+    renamed = {site: _as_audit(blocks) for site, blocks in sums.items()}
+    for row in figures_of(edged, seed=setup.seed)(model.round, renamed):
+        row.window, row.split = window, WINDOW_SPLIT
+        yield row
+
+
+def _as_audit(blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """Return the blocks of labels and scores, named as an evaluation names them."""
+    named = {block.name: block for block in blocks}
+    names = {"n" if "n" in named else "labelled": "n", "positives": "positives"}
+    names |= {"operating": "operating", "table": "table"}
+    return tuple(replace(named[old], name=new) for old, new in names.items())

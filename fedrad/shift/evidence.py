@@ -1,0 +1,66 @@
+"""What moved, in words that a radiologist reads: numbers of the released sums, no judgement.
+
+Says how a window differs from what came before, or one hospital from the others. Whether that
+is more than chance is ``statistics``' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fedrad.shift.descriptors import NAMES
+from fedrad.shift.estimates import View
+from fedrad.shift.moments import WIDTH
+from fedrad.shift.tags import cells_of
+
+PLAIN: Mapping[str, str] = {
+    "mean": "mean grey level",
+    "deviation": "contrast",
+    "p5": "darkest parts",
+    "p95": "brightest parts",
+    "median position": "middle grey",
+    "log median laplacian": "noise",
+    "log high share": "finest detail",
+    "log middle to high": "coarse over fine detail",
+    "log mean gradient": "edges",
+}
+MOST = 3  # values that a sentence names
+LEAST_DEVIATIONS = 0.2  # of a descriptor, below which it is not named
+LEAST_SHARE = 0.05  # of patients
+
+
+def moved(view: View, before: View) -> str:
+    """Return what differs most between two views of one part; empty: nothing worth a word.
+
+    Of images the mean descriptors in public deviations between patients; of tags and of sex
+    and age shares of patients; of labels the share of positives; of scores their mean place
+    among the bins within each class, 0 for the lowest and 1 for the highest.
+    """
+    rest = np.asarray(view.values - before.values)
+    if view.channel == "image":
+        deviations = WIDTH * rest[: len(NAMES)]
+        order = np.argsort(-np.abs(deviations))[:MOST]
+        named = [(PLAIN[NAMES[i]], deviations[i]) for i in order]
+        kept = [f"{name} {v:+.1f}" for name, v in named if abs(v) >= LEAST_DEVIATIONS]
+        return f"{', '.join(kept)} (in deviations between patients)" if kept else ""
+    if view.channel == "label":
+        return f"positive: {_share(before.values[0])} before, {_share(view.values[0])} now"
+    if view.channel == "concept":
+        pairs = zip(("negatives", "positives"), before.values, view.values, strict=True)
+        return "mean place of scores: " + "; ".join(
+            f"{name} {old:.2f} before, {new:.2f} now" for name, old, new in pairs
+        )
+    names = cells_of(view.part)
+    order = np.argsort(-np.abs(rest))[:2]
+    kept = [
+        f"{names[i]} {_share(before.values[i])} before, {_share(view.values[i])} now"
+        for i in order
+        if abs(rest[i]) >= LEAST_SHARE
+    ]
+    return f"{view.part}: {'; '.join(kept)}" if kept else ""
+
+
+def _share(value: float) -> str:
+    return f"{100 * min(max(float(value), 0.0), 1.0):.0f} %"

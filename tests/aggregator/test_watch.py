@@ -1,0 +1,189 @@
+"""Windows of a model in use: collected once, judged together, alarms named and dated."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message
+from tiny_federation import SITES, TinySites, honest_reply, initial_model, tiny_contract, tiny_task
+from typer.testing import CliRunner
+from window_patients import THERE, patients
+
+from aggregator import decisions, promotion
+from aggregator.app import server_app
+from aggregator.cli import app
+from aggregator.setup import RunSetup
+from aggregator.store import Store
+from aggregator.watch import Collected
+from aggregator.watch_app import watch_app
+from fedrad.clock import SystemClock
+from fedrad.errors import RunError
+from fedrad.monitoring import Monitoring
+from fedrad.privacy.mechanisms import noise_source
+from fedrad.protocol.codec import decode_request, encode_reply
+from fedrad.protocol.messages import Block
+from fedrad.shift.agreed import RECORD, layout_of
+from fedrad.shift.blocks import whole_window
+from fedrad.shift.tags import counted
+from fedrad.site_report import noised
+from fedrad.task import Task, task_hash
+from simulations.engines import run_local
+
+SIGMA, LAST, CHANGED = 2.0, 11, 10  # windows are counted from 1
+WHO = decisions.Decider(by="Dr. Test", reason="for the test")
+
+
+def watched_task() -> Task:
+    task = tiny_task()
+    return replace(
+        task,
+        privacy=replace(task.privacy, enabled=True, delta=1e-5),
+        evaluation=replace(task.evaluation, release="private"),
+        monitoring=Monitoring(begins="2020-01-01", days=30, windows=LAST),
+    )
+
+
+@lru_cache(maxsize=128)
+def sums(site: str, number: int) -> tuple[Block, ...]:
+    """A window of 200 patients; east has another scanner from ``CHANGED`` on, west always."""
+    task = watched_task()
+    rng = np.random.default_rng([SITES.index(site), number])
+    other = (site == "east" and number >= CHANGED) or site == "west"
+    seen, labels = patients(rng, brighter=0.5 if other else 0.0)
+    if other:
+        rows = np.tile(counted(layout_of(task).tags, THERE), (len(labels), 1))
+        seen = replace(seen, tags=rows)
+    key = bytes([SITES.index(site), number]) + bytes(30)
+    exact = whole_window(seen, labels, layout_of(task))
+    return noised(exact, sigma=SIGMA, rng=noise_source(key))
+
+
+class WatchedSites(TinySites):
+    """The tiny sites, which also answer about windows; ``silent`` does not."""
+
+    silent = ""
+
+    def answer(self, message: Message, context: Context) -> Message:
+        site = sorted(self.sites)[int(context.node_config["partition-id"])]
+        request, model = decode_request(message)
+        if request.phase != "window":
+            return super().answer(message, context)
+        if site == self.silent:
+            raise OSError("the hospital's line is cut")
+        reply = replace(honest_reply(request, model, site), blocks=sums(site, request.round))
+        return encode_reply(reply, message)
+
+
+class WithoutEast(WatchedSites):
+    """The same with one hospital that does not answer."""
+
+    silent = "east"
+
+
+def setup(folder: Path) -> RunSetup:
+    task = watched_task()
+    contract = tiny_contract(task)
+    terms = {site: replace(t, window_sigma=SIGMA) for site, t in contract.sites.items()}
+    contract = replace(contract, schema=2, task_hash=task_hash(task), sites=terms)
+    return RunSetup(folder=folder, task=task, contract=contract, initial=initial_model)
+
+
+def collect(folder: Path, factory: type[TinySites] = WatchedSites) -> Collected:
+    found: list[Collected] = []
+    run_local(watch_app(setup(folder), found.append), SITES, factory(), workers=0)
+    return found[0]
+
+
+def rows(folder: Path, table: str, **equal: str) -> list[dict]:
+    with Store(folder / "run.sqlite") as store:
+        return store.rows(table, **equal)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    run_local(server_app(setup(folder)), SITES, WatchedSites(), workers=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def watched(trained: Path) -> Path:
+    place = decisions.place_of(None, "", trained)
+    with pytest.raises(RunError, match="no model is in use"):
+        collect(trained)
+    found = promotion.promote(place, 3, WHO, SystemClock(), insists=True)
+    assert (found.said, found.in_use) == ("cannot tell", True)
+    collect(trained)
+    return trained
+
+
+def test_every_window_that_is_over_is_collected_once(watched: Path) -> None:
+    windows = {row["window"] for row in rows(watched, "reports") if row["window"]}
+    assert len(windows) == LAST + 1
+    assert RECORD in windows
+    assert collect(watched) == Collected((), ())
+
+
+def test_a_new_scanner_is_an_alarm_of_its_kind_at_its_site_and_date(watched: Path) -> None:
+    (alarm,) = rows(watched, "alarms")
+    assert (alarm["site"], alarm["kind"], alarm["channel"]) == ("east", "acquisition", "image")
+    assert alarm["since_window"] == "2020-09-27"
+    assert alarm["window"] == "2020-10-27"
+    assert "mean grey level +" in alarm["evidence"]
+    assert "manufacturer: " in alarm["evidence"]
+
+
+def test_an_alarm_is_proposed_to_a_person(watched: Path) -> None:
+    (action,) = rows(watched, "actions")
+    assert (action["action"], action["decision"]) == ("ask-about-scanner", "proposed")
+
+
+def test_figures_of_a_window_stand_beside_those_of_rounds(watched: Path) -> None:
+    found = rows(watched, "metrics", split="window", metric="auroc", site="north")
+    assert len(found) == LAST + 1
+    assert all(row["lo"] <= row["value"] <= row["hi"] for row in found)
+
+
+def test_standing_differences_are_rows_without_a_sum_and_never_alarms(watched: Path) -> None:
+    found = {r["site"]: r for r in rows(watched, "shifts", window=RECORD, channel="acquisition")}
+    assert found["west"]["p"] < 0.01 < found["north"]["p"]
+    assert found["west"]["threshold"] is None
+    assert not rows(watched, "alarms", site="west")
+
+
+def test_a_hospital_that_was_away_is_asked_again(trained: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    place = decisions.place_of(None, "", folder)
+    promotion.promote(place, 3, WHO, SystemClock(), insists=True)
+    collect(folder, WithoutEast)
+    missing = {row["site"] for row in rows(folder, "reports") if row["window"]}
+    assert missing == {"north", "south", "west"}
+    assert collect(folder).alarms[0].site == "east"
+
+
+def test_the_gate_needs_a_person_where_nothing_was_compared(trained: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    words = ["promote", "3", "--run", str(folder), "--by", "Dr. Test", "--reason", "why", "--json"]
+    refused = CliRunner().invoke(app, words)
+    assert refused.exit_code == 1
+    assert json.loads(refused.stdout)["answer"] == "cannot tell"
+    assert CliRunner().invoke(app, [*words, "--decide"]).exit_code == 0
+    (row,) = rows(folder, "releases")
+    assert (row["decision"], row["by"]) == ("promote", "Dr. Test")
+
+
+def test_monitor_prints_the_alarms_and_ends_with_one(watched: Path) -> None:
+    found = CliRunner().invoke(app, ["monitor", "--run", str(watched)])
+    assert found.exit_code == 1
+    assert "east: acquisition since the window of 2020-09-27" in found.stdout
