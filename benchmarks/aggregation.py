@@ -1,16 +1,18 @@
 """Fold many replies: time against a plain numpy sum of the same files, and peak memory.
 
 Both read the same safetensors files with an equally warm page cache, in turn, each in a
-process of its own whose peak memory is counted above what its imports take. Run:
+process of its own whose peak memory is counted above what its imports take. The replies are
+links to one file, so that all of them stay in the page cache. Run:
 
     python benchmarks/aggregation.py --replies 64 --millions 25
+    python benchmarks/aggregation.py --replies 64 --millions 25 --ways numpy geometric-median
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import os
 import statistics
 import subprocess
 import sys
@@ -23,6 +25,7 @@ import numpy as np
 from fedrad.parameters import Parameters, write_safetensors
 
 CHILD_RUNS = ("numpy", "fedrad", "fedavg", "fedadam")
+RULES = ("geometric-median", "centred-clipping", "median", "trimmed-mean")
 
 
 def tensors(millions: float, rng: np.random.Generator) -> Parameters:
@@ -55,6 +58,8 @@ def child(how: str, folder: Path) -> None:
                     total[name] += tensor
                 else:
                     total[name] = tensor
+    elif how in RULES:
+        robustly(how, files)
     elif how == "fedrad":
         weighted_mean(files, weights)
     else:
@@ -63,6 +68,17 @@ def child(how: str, folder: Path) -> None:
         optimiser = server_optimiser(ServerStrategy(name=how))  # type: ignore[arg-type]
         optimiser.step(model, weighted_mean(files, weights))
     print(json.dumps([time.perf_counter() - start, peak_bytes() - base]))
+
+
+def robustly(rule: str, files: dict[str, Path]) -> None:
+    """Fold as a coordinator does: measure, set aside, clip, then the rule."""
+    from aggregator.aggregation import robust
+    from fedrad.federation import Rule
+
+    wish = Rule(name=rule)  # type: ignore[arg-type]  # one of its names
+    measured = robust.measure(files, wish)
+    kept = measured.without(robust.too_large(measured, wish))
+    robust.aggregate(kept, dict.fromkeys(kept.files, 1 / len(kept.files)), wish)
 
 
 def peak_bytes() -> int:
@@ -87,7 +103,8 @@ def main() -> None:
     parser.add_argument("--millions", type=float, default=25.0, help="float32 values a reply")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where the files go; needs the space")
-    parser.add_argument("--child", choices=CHILD_RUNS, help=argparse.SUPPRESS)
+    parser.add_argument("--ways", nargs="*", default=[*CHILD_RUNS], choices=[*CHILD_RUNS, *RULES])
+    parser.add_argument("--child", choices=[*CHILD_RUNS, *RULES], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child(options.child, options.folder)
@@ -101,18 +118,17 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     first = folder / "site000.safetensors"
     write_safetensors(first, tensors(options.millions, np.random.default_rng(0)))
     for number in range(1, options.replies):
-        shutil.copyfile(first, folder / f"site{number:03d}.safetensors")
+        os.link(first, folder / f"site{number:03d}.safetensors")
     model_bytes = first.stat().st_size
-    for path in folder.iterdir():
-        path.read_bytes()
-    runs: dict[str, list[tuple[float, float]]] = {how: [] for how in CHILD_RUNS}
+    first.read_bytes()
+    runs: dict[str, list[tuple[float, float]]] = {how: [] for how in options.ways}
     for _ in range(options.repeats):
-        for how in CHILD_RUNS:
+        for how in options.ways:
             runs[how].append(measure(how, folder))
     print(f"{options.replies} replies of {options.millions} million float32, warm page cache")
     print("| | seconds | ratio to numpy sum | peak memory in models |")
     print("|---|---|---|---|")
-    base = statistics.median(seconds for seconds, _ in runs["numpy"])
+    base = statistics.median(seconds for seconds, _ in runs.get("numpy", [(float("nan"), 0.0)]))
     for how, measured in runs.items():
         seconds = statistics.median(run[0] for run in measured)
         memory = max(run[1] for run in measured) / model_bytes

@@ -1,10 +1,11 @@
 """Studies under way, so that one whose program died is begun again in its round.
 
 A program that a signal ended (kill -9, no memory left, the death of the server that started
-it) told nobody why: its study is begun again at once, as a new run of Flower's, and the old one
-is stopped. Waits double from the second death on. A program that ended by itself said why and
-is left alone; so is one that died too often without finishing a round, with that reason. A
-server that is stopped in order forgets what was under way: a person begins it again.
+it) told nobody why, and neither did one whose run Flower gave up while its server was away: such
+a study is begun again at once, as a new run of Flower's, and the old one is stopped. Waits
+double from the second death on. A program that wrote down why it ended is left alone; so is one
+that died too often without finishing a round, with that reason. A server that is stopped in
+order forgets what was under way: a person begins it again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 from aggregator.begin import alone_in
 from aggregator.checkpoints import latest_round
 from aggregator.deployment.superlink import FOLDER, control
+from aggregator.run_folder import DATABASE
+from aggregator.store import Store
 from aggregator.studies import run_folder
 from fedrad import durable
 from fedrad.errors import RunError
@@ -27,6 +30,7 @@ from fedrad.protocol.messages import SCHEMA
 
 NOTE = "under-way.json"
 MOST = 6  # deaths in a row, with no round finished in between
+_ENDED = ("done", "stopped", "interrupted")
 _LONGEST_S = 16.0  # Flower gives a run up after 60 s without its program
 _log = logging.getLogger(__name__)
 
@@ -84,13 +88,13 @@ class Again:
 
         Args:
             run_id: Flower's number of the run.
-            killed: A signal ended it; else it said itself how it ended.
+            killed: A signal ended it.
         """
         found = {name for name, one in read_under_way(self._home).items() if one.run == run_id}
         if not found:
             return "the study's program died"
         study = found.pop()
-        if killed:
+        if killed or not _said_why(run_folder(self._home, study)):
             return self._died(study)
         self._forget(study)
         return ""
@@ -142,6 +146,15 @@ class Again:
     def _write(self, under_way: dict[str, UnderWay]) -> None:
         table = {name: asdict(one) for name, one in under_way.items()}
         durable.write_json(self._home / FOLDER / NOTE, table)
+
+
+def _said_why(folder: Path) -> bool:
+    """Whether the program of a run folder wrote down how it ended."""
+    if not (folder / DATABASE).is_file():
+        return True  # it said so to Flower, before its first round
+    with Store(folder / DATABASE) as store:
+        rows = store.rows("runs")
+    return all(row["status"] in _ENDED or row["reason"] for row in rows)
 
 
 def _is_free(folder: Path) -> bool:

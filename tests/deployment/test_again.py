@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 from deployed import STUDY, Federation, make_doors, need_nginx
 
 from aggregator.deployment import runs
-from aggregator.deployment.again import MOST, NOTE, Again, UnderWay, read_under_way
+from aggregator.deployment.again import MOST, NOTE, Again, UnderWay, forget, read_under_way
 from aggregator.deployment.state import is_running, read_note
 from aggregator.deployment.superlink import FOLDER, control
-from aggregator.studies import read_study
+from aggregator.run_folder import DATABASE
+from aggregator.store import Store
+from aggregator.studies import read_study, run_folder
+from aggregator.tables import Run
 
 
 @pytest.fixture
@@ -92,6 +96,33 @@ def test_a_program_that_said_how_it_ended_is_not_begun_again(door: Federation) -
         assert not read_under_way(home)
     finally:
         again.close()
+
+
+def test_a_program_that_could_not_say_why_is_begun_again(door: Federation) -> None:
+    """Flower had given its run up while its own server was away."""
+    again, folder = Again(door.hub), run_folder(door.hub, STUDY)
+    folder.mkdir(parents=True)
+    try:
+        with Store(folder / DATABASE) as store:
+            store.record_run(
+                Run(
+                    run=STUDY,
+                    study=STUDY,
+                    task_hash="",
+                    started="",
+                    seed=1,
+                    engine="",
+                    versions_json="",
+                )
+            )
+            store.end_run(STUDY, status="failed", reason="")
+        note(door.hub, run=7)
+        assert again.ended(7, killed=False) == ""
+        assert read_under_way(door.hub)[STUDY].deaths == 1
+    finally:
+        again.close()
+        forget(door.hub)
+        shutil.rmtree(folder)
 
 
 def test_a_note_that_is_not_whole_names_no_study(tmp_path: Path) -> None:
