@@ -292,3 +292,15 @@ max_steps = 100
 [approval]
 studies = ["{hash}"]
 """
+
+
+def write_study(home: Path, history: History) -> None:
+    """Write the study of a history into a coordinator's home."""
+    from aggregator.studies import Study
+    from aggregator.studies import write_study as write
+
+    task = parse_task(_task(history))
+    folder = home / "studies" / history.name
+    contract = _contract(history, task_hash(task))
+    study = Study(name=history.name, folder=folder, task=task, contract=contract, seed=8)
+    write(study, beside=folder)

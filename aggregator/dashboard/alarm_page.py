@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from aggregator.dashboard import matters
@@ -12,7 +13,7 @@ from aggregator.dashboard.lines import strips_by_site
 from aggregator.quarantine import QUARANTINED
 from aggregator.run_folder import Row
 
-NOTES = "note"
+NOTE, LOOKED = "note", "shift-looked"  # events; the second's detail has notes by site
 
 
 def alarm_context(book: Book) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def alarm_context(book: Book) -> dict[str, Any]:
             if row["decision"] != matters.OPEN
         ],
         "quarantined": [r["site"] for r in run.tables["sites"] if r["status"] == QUARANTINED],
-        "notes": [_note(row) for row in turns if row["kind"] == NOTES][-20:],
+        "notes": list(_notes(book, turns))[-20:],
         "looked": bool(book.rows("SELECT 1 FROM shifts LIMIT 1")),
     }
 
@@ -70,7 +71,15 @@ def _which(row: Row) -> tuple[str, str, str]:
     return str(row["site"]), str(row["window"]), str(row["action"])
 
 
-def _note(row: Row) -> Row:
-    detail = json.loads(row["detail_json"])
-    return {"window": detail.get("window", ""), "site": row["site"] or detail.get("site", ""),
-            "text": detail.get("text", "")}  # fmt: skip
+def _notes(book: Book, turns: list[Row]) -> Iterator[Row]:
+    """Yield what was noted of windows and is no alarm: of the last look, and by itself."""
+    looks = [row for row in turns if row["kind"] == LOOKED][-1:]
+    for row in looks:
+        for site, texts in json.loads(row["detail_json"]).get("notes", {}).items():
+            for text in texts:
+                yield {"window": "", "site": book.letters.get(site, site), "text": text}
+    for row in turns:
+        if row["kind"] == NOTE:
+            detail = json.loads(row["detail_json"])
+            window, text = detail.get("window", ""), detail.get("text", "")
+            yield {"window": window, "site": row["site"], "text": text}

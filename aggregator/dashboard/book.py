@@ -78,12 +78,30 @@ class Book:
     def primary(self) -> str:
         """Return the metric that the plan names, or the one that was measured most often."""
         planned = self.task.analysis.primary if self.task else ""
+        if self.rows("SELECT 1 FROM metrics WHERE metric = ? LIMIT 1", planned):
+            return planned
         counted = self.rows(
             "SELECT metric, count(*) AS many FROM metrics WHERE model = 'global' "
             "AND site = 'macro' GROUP BY metric ORDER BY many DESC, metric"
         )
         present = [str(row["metric"]) for row in counted if row["metric"] not in COUNTS]
-        return planned if planned in present or not present else present[0]
+        return present[0] if present else planned
+
+    def recent(self, metric: str, releases: int) -> list[Row]:
+        """Return one metric's figures at its last releases, in order."""
+        which = self.rows(
+            "SELECT window, round FROM metrics WHERE metric = ? AND model = 'global' AND "
+            "split IN ('audit', 'window') GROUP BY window, round ORDER BY window, round",
+            metric,
+        )[-releases:]
+        wanted = {(row["window"], row["round"]) for row in which}
+        rows = self.rows(
+            "SELECT round, window, site, value, lo, hi FROM metrics WHERE round >= ? AND "
+            "metric = ? AND model = 'global' AND split IN ('audit', 'window') "
+            "ORDER BY window, round",
+            min((row["round"] for row in which), default=0), metric,
+        )  # fmt: skip
+        return [row for row in rows if (row["window"], row["round"]) in wanted]
 
     def measured(self, metric: str, *, site: str = "") -> list[Row]:
         """Return one metric's figures over all releases, in order; of one site if it is named."""

@@ -79,15 +79,17 @@ def _state(
 
 def _figures(book: Book, run: Run) -> dict[str, dict[str, Any]]:
     """Return for each site its last figure, and the points of its last releases."""
-    rows = book.measured(book.primary())
-    releases = list(dict.fromkeys((row["window"], row["round"]) for row in rows))[-_RECENT:]
-    shown = [row for row in rows if (row["window"], row["round"]) in set(releases)]
-    own = [row for row in shown if row["site"] not in SUMS]
+    rows = book.recent(book.primary(), _RECENT)
+    releases = list(dict.fromkeys((row["window"], row["round"]) for row in rows))
+    own = [row for row in rows if row["site"] not in SUMS]
     values = [row["value"] for row in own if _known(row["value"])]
     low, high = min(values, default=0.0), max(values, default=1.0)
+    by_site: dict[str, dict[tuple[str, int], Row]] = defaultdict(dict)
+    for row in own:
+        by_site[row["site"]][row["window"], row["round"]] = row
     found: dict[str, dict[str, Any]] = {}
     for site in run.sites:
-        at = {(r["window"], r["round"]): r for r in own if r["site"] == site}
+        at = by_site[site]
         line = [at[one]["value"] if one in at else None for one in releases]
         last = at[max(at)] if at else None
         found[site] = {

@@ -47,6 +47,7 @@ CHANNELS = {
 }
 ACTIONS = {
     "ask-about-scanner": "Ask the hospital whether a scanner, its software or a protocol changed",
+    "ask-about-patients": "Ask the hospital whether other patients come since then",
     "recalibrate": "Recalibrate the scores for this hospital",
     "move-threshold": "Move the operating point for this hospital",
     "query-annotations": "Ask for a second reading of some cases",

@@ -43,6 +43,8 @@ def serve(listeners: Sequence[Listener], stop: Stop, *, ready: Callable[[], None
         UnreachableError: A listener ended by itself.
     """
     servers = [_server(listener.app) for listener in listeners]
+    found = [one.socket for one in listeners if one.socket.family == socket.AF_UNIX]
+    files = [Path(one.getsockname()) for one in found]  # taken away in the end
     threads = [
         threading.Thread(target=_run, args=(server, listener.socket), daemon=True)
         for server, listener in zip(servers, listeners, strict=True)
@@ -57,6 +59,8 @@ def serve(listeners: Sequence[Listener], stop: Stop, *, ready: Callable[[], None
             server.should_exit = True
         for thread in threads:
             thread.join(_GRACE_S + 3)
+        for path in files:
+            path.unlink(missing_ok=True)
 
 
 def loopback(port: int) -> socket.socket:
