@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from aggregator import attendance, figures, first_screen, measures, wording
+from aggregator import attendance, figures, first_screen, measures, shift_panels, wording
 from aggregator.comparison import SiteComparison
 from aggregator.facts import Fact
 from aggregator.paid import Paid, attack_sentence, paid_by_site
@@ -74,6 +74,7 @@ def _context(run: Run) -> dict[str, Any]:
         **_performance(run),
         **_privacy(spent),
         **_rounds(run),
+        "shift": shift_panels.panels(run),
         **_plan(run),
     }
 

@@ -20,7 +20,7 @@ from fedrad.task import Task, read_task
 
 Row = dict[str, Any]
 DATABASE = "run.sqlite"
-TABLES = ("runs", "sites", "rounds", "replies", "metrics", "privacy", "events")
+TABLES = ("runs", "sites", "rounds", "replies", "metrics", "privacy", "events", "shifts", "alarms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from aggregator.members import Members
 from aggregator.release import figures_of
 from aggregator.setup import RunSetup
 from aggregator.store import Store, report_rows
-from aggregator.tables import Action, Alarm, Metric, Report, Table
+from aggregator.tables import Action, Alarm, Metric, Report, Shift, Table
 from aggregator.windows import Promoted, promoted, records, released
 from fedrad.errors import RunError
 from fedrad.parameters import Parameters, digest
@@ -36,8 +36,11 @@ from fedrad.shift.agreed import (
     phases,
     window_name,
 )
+from fedrad.shift.blocks import Layout
+from fedrad.shift.windows import Released
 
 WINDOW_SPLIT = "window"
+APART = 0.01  # adjusted p value under which a standing difference is put into words
 PROPOSED: Mapping[str, str] = {
     "image": "ask-about-scanner",
     "acquisition": "ask-about-scanner",
@@ -164,17 +167,30 @@ def judge(setup: RunSetup, store: Store, model: Promoted) -> tuple[Alarm, ...]:
     fresh = [
         row for row in rows if isinstance(row, Alarm) and (row.site, row.channel) not in raised
     ]
-    also: list[Table] = [*shifts.standing(records(store, model, told[0]), layout, RECORD)]
-    also += [row for row in rows if not isinstance(row, Alarm)]
+    before = records(store, model, told[0])
+    differences = shifts.standing(before, layout, RECORD)
+    also: list[Table] = [*differences, *(row for row in rows if not isinstance(row, Alarm))]
     proposals = [_proposal(model, alarm) for alarm in fresh]
     said = {
         site: [f"{histories[site].names[n.window]} {n.channel}: {n.text}" for n in found]
         for site, found in notes.items()
         if found
     }
-    detail = {"sites": sites, "alarms": len(fresh), "notes": said}
+    apart = list(_apart(differences, before, layout))
+    detail = {"sites": sites, "alarms": len(fresh), "notes": said, "apart": apart}
     store.record_event("shift-looked", model.round, detail=detail, also=[*also, *fresh, *proposals])
     return tuple(fresh)
+
+
+def _apart(
+    differences: Sequence[Shift], records_of: Mapping[str, Released], layout: Layout
+) -> Iterator[dict[str, str]]:
+    """Yield in words how the sites that stand apart from the others do, before any window."""
+    for row in differences:
+        if row.p is not None and row.p < APART:
+            words = shifts.apart(records_of, layout, row.site, row.channel)
+            said = f"stands apart in {shifts.SPOKEN[row.channel]}: {words or 'in many small ways'}"
+            yield {"site": row.site, "channel": row.channel, "said": said}
 
 
 def _proposal(model: Promoted, alarm: Alarm) -> Action:
