@@ -59,7 +59,12 @@ def init(  # noqa: PLR0913, PLR0917  # one parameter an option
     who = Coordinator(name=name or address.rpartition(":")[0], address=address)
     made = open_home(home, who, SystemClock(), listen=listen, given=given)
     table = {"home": str(home), "address": address, "fingerprint": made.fingerprint}
-    emit(as_json, table, f"{home}: hospitals reach {address}\nfingerprint: {made.fingerprint}")
+    emit(
+        as_json,
+        table | {"listen": listen},
+        f"{home}: hospitals reach {address}; the gateway listens on {listen} here\n"
+        f"fingerprint: {made.fingerprint}",
+    )
 
 
 @app.command()

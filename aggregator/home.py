@@ -20,6 +20,7 @@ from fedrad.settings import read_settings, refuse_problems
 FILE = "aggregator.toml"
 AUDIT = "audit.jsonl"
 FOLDERS = ("keys", "sites", "studies", "runs", "superlink", "gateway")
+_WITH_LOOPBACK = ("0.0.0.0", "127.0.0.1", "localhost", "[::]")  # noqa: S104  # read, not bound
 _PRIVATE_FOLDER = 0o700
 _CONTENT = """\
 # The coordinator's settings. Every line that starts with # shows what holds without it.
@@ -157,6 +158,19 @@ class CoordinatorSettings:
     ports: Ports = field(default_factory=Ports)
     certificates: CertificateSettings = field(default_factory=CertificateSettings)
     dashboard: DashboardSettings = field(default_factory=DashboardSettings)
+
+    def __post_init__(self) -> None:
+        refuse_problems("ports", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield a line if the gateway would want a port of Flower's server."""
+        host, _, port = self.gateway.listen.rpartition(":")
+        taken = (self.ports.superlink, self.ports.health)
+        if host in _WITH_LOOPBACK and int(port) in taken:
+            yield (
+                f"the gateway listens on {self.gateway.listen} and Flower's server wants port "
+                f"{port} on the loopback; give [gateway] listen or [ports] another number"
+            )
 
 
 def read_coordinator(home: Path) -> CoordinatorSettings:

@@ -50,7 +50,9 @@ def join(  # noqa: PLR0913, PLR0917  # one parameter an option
     else:
         count = _count(home, task) if task is not None else patients
         if count is None:
-            raise typer.BadParameter("say --patients, or --task to count them")
+            raise typer.BadParameter(
+                "say --patients (with --kind evaluate: those to score on), or --task to count them"
+            )
         asked = joining.join(home, kind=kind, patients=count, clock=SystemClock())
     request = asked.request
     table = {
@@ -85,7 +87,7 @@ def accept(
 
     clock = SystemClock()
     offer = read_offer(home, invitation, clock)
-    typer.echo(_shown(offer), err=True)
+    typer.echo("\n".join([_shown(offer), *_over_limit(home, offer)]), err=True)
     heard = fingerprint
     if not (heard or offer.known):
         heard = typer.prompt("type the fingerprint that the coordinator reads out", err=True)
@@ -151,6 +153,20 @@ def _count(home: Path, task_path: Path) -> int:
     return count_patients(home, read_site(home), read_task(task_path)).agreed
 
 
+def _over_limit(home: Path, offer: Offer) -> list[str]:
+    """Return a line if the study asks for more epsilon than this site allows at all."""
+    from site_client.settings import read_site
+
+    limit = read_site(home).privacy.epsilon_limit
+    if offer.task is None or not offer.task.privacy.enabled or offer.task.privacy.epsilon <= limit:
+        return []
+    line = (
+        f"  MORE THAN THIS SITE ALLOWS: [privacy] epsilon_limit is {limit:g}; rounds beyond it are "
+        "declined: decide on it before the first round (fedrad-site check)"
+    )
+    return [line]
+
+
 def _shown(offer: Offer) -> str:
     """Return what a person reads before saying yes."""
     from fedrad.documents import printable
@@ -158,10 +174,11 @@ def _shown(offer: Offer) -> str:
     from fedrad.task import task_hash
 
     link = offer.answer.link
-    lines = [
-        f"from {printable(link.coordinator)} at {link.address}, signed by {offer.fingerprint}"
-        + (" (known)" if offer.known else "")
-    ]
+    # the fingerprint of an unknown key is not shown: it would be typed from here, not from the ear
+    key = (
+        f"signed by {offer.fingerprint} (known)" if offer.known else "signed by a key not known yet"
+    )
+    lines = [f"from {printable(link.coordinator)} at {link.address}, {key}"]
     if offer.task is None or offer.contract is None or offer.contract.conditions is None:
         return "\n".join([*lines, "new certificates, no study"])
     task, conditions = offer.task, offer.contract.conditions

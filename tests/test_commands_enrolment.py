@@ -101,6 +101,13 @@ def test_a_person_who_says_no_enrols_nobody(desk: Desk) -> None:
     assert "reads out another fingerprint" in done.stderr
 
 
+def test_accept_says_when_the_study_asks_for_more_than_the_site_allows(desk: Desk) -> None:
+    settings = desk.folder / "south" / "site.toml"
+    settings.write_text(settings.read_text().replace("epsilon_limit = 8.0", "epsilon_limit = 2.0"))
+    line = "fedrad-site accept --home south hub/studies/demo/invitations/south.json"
+    assert "epsilon_limit is 2; rounds beyond it are declined" in desk.type(line).stderr
+
+
 def test_accept_shows_the_contract_and_takes_what_the_person_heard(desk: Desk) -> None:
     said = desk.enrolled["coordinator"]  # type: ignore[attr-defined]
     invitation = "hub/studies/demo/invitations/east.json"
@@ -111,6 +118,8 @@ def test_accept_shows_the_contract_and_takes_what_the_person_heard(desk: Desk) -
     for shown in ("epsilon 8", "ethics: EK-1", "2 rounds", "120 patients", "as letters"):
         assert shown in done.stderr
     assert "north" not in done.stderr
+    assert said not in done.stderr  # it is typed from what was heard, not from the screen
+    assert "MORE THAN THIS SITE" not in done.stderr
     diff = desk.type("fedrad-site approve demo --home east --diff")
     assert diff.returncode == 1
     assert "+ contract.conditions.ethics = EK-1" in diff.stdout

@@ -91,8 +91,10 @@ def begin(home: Path, study: Study) -> int:
 
     Raises:
         UnreachableError: The server does not answer.
-        RunError: Too many of its sites said that they speak another wire protocol.
+        RunError: Its rounds are over, or too many of its sites said that they speak another
+            wire protocol.
     """
+    _refuse_finished(home, study)
     _refuse_too_few(home, study)
     if study.name in (under_way := read_under_way(home)):
         return under_way[study.name].run
@@ -103,6 +105,19 @@ def begin(home: Path, study: Study) -> int:
         raise UnreachableError(f"the server of {home} does not answer: {error}") from None
     finally:
         connection.close()
+
+
+def _refuse_finished(home: Path, study: Study) -> None:
+    folder = run_folder(home, study.name)
+    if not (folder / DATABASE).is_file():
+        return
+    with Store(folder / DATABASE) as store:
+        over = any(row["status"] == "done" for row in store.rows("runs"))
+    if over:
+        raise RunError(
+            f"the rounds of {study.name} are over, see {folder / 'report.html'}; "
+            "more rounds need a new study: fedrad-aggregator enrol --study ANOTHER-NAME"
+        )
 
 
 def begin_watch(home: Path, study: Study) -> int:
