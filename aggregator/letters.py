@@ -16,12 +16,14 @@ from fedrad.errors import RunError
 # SHA-256 over a site's name and values that are public, a key, or a person's name.
 TELLING = {
     "sites": ("node_key",),
-    "replies": ("reply_id",),
+    "replies": ("reply_id", "ledger_head"),
     "rounds": ("accepted_digest",),
     "actions": ("decided_by",),
     "releases": ("by", "signature"),
 }
 _PEOPLE = ("by", "decided_by")  # keys of a detail that name a person
+_LINES = ("ledger_lines", "reply_id")  # keys of a detail whose values are made of such digests
+_DIGEST = re.compile(r"[0-9a-f]{64}(?:#late)?")
 SOMEBODY = "a person"
 
 
@@ -48,7 +50,8 @@ class Letters:
         if self.agreed:
             return text
         without = self._beside.sub("", text)
-        return self._name.sub(lambda found: self._lower[found[0].lower()], without)
+        shown = _DIGEST.sub(lambda found: "" if found[0] in self._hidden else found[0], without)
+        return self._name.sub(lambda found: self._lower[found[0].lower()], shown)
 
     def value(self, value: Any) -> Any:
         """Return a value of JSON with names as letters, people as ``SOMEBODY``."""
@@ -58,11 +61,12 @@ class Letters:
             return {
                 self.text(str(key)): SOMEBODY if key in _PEOPLE else self.value(item)
                 for key, item in value.items()
+                if key not in _LINES
             }
         if isinstance(value, list | tuple):
             return [self.value(item) for item in value]
         if isinstance(value, str):
-            return "" if value in self._hidden else self.text(value)
+            return self.text(value)
         return value
 
     def refuse_names(self, texts: Iterable[str]) -> None:

@@ -66,3 +66,26 @@ def export(
     found = export_run(run, out or run / "export", say=to_stderr(quiet))
     table = {"folder": str(found.folder), "rows": found.rows, "names": found.names}
     emit(as_json, table, as_text(found))
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A model's folder.", exists=True, file_okay=False)],
+    fingerprint: Annotated[
+        str, typer.Option(help="The coordinator's key, as it was read out to you.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Check a model's folder offline: every file, the signature, and whose it is.
+
+    Ends with 5 if a file differs, with 4 if the signature is not that key's.
+    """
+    from fedrad.released import read_released, refuse_other_signer
+    from fedrad.signatures import key_digest, spoken
+
+    found = read_released(folder)
+    if fingerprint:
+        refuse_other_signer(found.signed_by, fingerprint)
+    signer = spoken(key_digest(found.signed_by)) if found.signed_by else ""
+    table = {"folder": str(folder), "model_digest": found.about.model_digest, "signed_by": signer}
+    emit(as_json, table, f"every file is as listed; signed by {signer or 'nobody'}")

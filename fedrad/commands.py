@@ -45,7 +45,7 @@ class Program(typer.Typer):
             help=help,
             rich_markup_mode=None,
             no_args_is_help=True,
-            add_completion=False,
+            add_completion=True,  # --show-completion, --install-completion
             pretty_exceptions_enable=False,
         )
         self.callback()(_options_of_every_command)

@@ -63,7 +63,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "reason_code": Column("text", "", "the reason in one word; not-ready hides patients"),
         "update_digest": Column("text", "SHA-256", "of the update"),
         "weight": Column("number", "share", "of the round's mean, by agreed numbers"),
-        "ledger_head": Column("text", "SHA-256", "of the hospital's privacy ledger then"),
+        "ledger_head": Column("text", "SHA-256", "of its privacy ledger then; only with names"),
         "bytes": Column("integer", "bytes", "of the answer"),
         "seconds": Column("number", "s", "from question to answer"),
     },

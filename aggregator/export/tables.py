@@ -21,7 +21,6 @@ from fedrad import durable
 from fedrad.progress import Say, counted
 
 DICTIONARY, README = "dictionary.csv", "README.md"
-_DTYPES = {"integer": "Int64", "number": "Float64"}
 _SITES = ("site", "data_site")
 
 
@@ -99,7 +98,9 @@ def _value(value: Any, column: str, letters: Letters) -> Any:
 def _typed(values: pd.Series[Any], about: Column) -> pd.Series[Any]:
     if about.type == "time":
         return pd.to_datetime(values.replace("", None), utc=True, format="ISO8601")
-    return values.astype(_DTYPES.get(about.type, "str"))
+    if about.type == "integer":
+        return values.astype("Int64")
+    return values.astype("Float64") if about.type == "number" else values.astype("str")
 
 
 def _texts(frame: pd.DataFrame) -> list[str]:

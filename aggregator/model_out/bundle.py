@@ -40,7 +40,7 @@ def inference(task: Task) -> dict[str, Any]:
     """Return ``configs/inference.json``."""
     classes = list(task.task.classes)
     return {
-        "imports": ["$import glob", "$import torch", "$from scripts import recipe"],
+        "imports": ["$import glob", "$import torch", "$from scripts.recipe import predict"],
         "bundle_root": ".",
         "input": "$@bundle_root + '/input'",
         "output": "$@bundle_root + '/output'",
@@ -55,9 +55,7 @@ def inference(task: Task) -> dict[str, Any]:
         },
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1},
         "inferer": {"_target_": "SimpleInferer"},
-        "run": [
-            f"$recipe.predict(@network_def, @dataloader, @inferer, @files, @output, {classes})"
-        ],
+        "run": [f"$predict(@network_def, @dataloader, @inferer, @files, @output, {classes})"],
     }
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import fedrad
+from aggregator.card.write import write_card
 from aggregator.chosen import Chosen, choose
 from aggregator.model_out import bundle, onnx_file
 from aggregator.model_out.agreement import Agreement, agree, drawn_images
 from aggregator.model_out.graph import graph_of, read_graph
+from fedrad import durable
 from fedrad.contract import read_contract
 from fedrad.errors import SettingsError
 from fedrad.released import SUMS, About, Released, read_released, seal, write_released
@@ -74,10 +76,8 @@ def write_model(
     seal(out, None)
     forms = _forms(read_released(out), wishes, say)
     if forms:
-        from fedrad.durable import write_json
-
-        write_json(out / AGREEMENT, {"forms": [as_table(form) for form in forms]})
-    _write_card(run, out)
+        durable.write_json(out / AGREEMENT, {"forms": [as_table(form) for form in forms]})
+    write_card(run, out, chosen, about)
     seal(out, key)
     found = read_released(out)
     signer = spoken(key_digest(found.signed_by)) if found.signed_by else ""
@@ -141,10 +141,6 @@ def _forms(released: Released, wishes: Wishes, say: Say) -> tuple[Agreement, ...
         predict = onnx_file.read_onnx(out / onnx_file.FILE)
         found.append(agree("ONNX file", network, predict, images))
     return tuple(found)
-
-
-def _write_card(run: Path, out: Path) -> None:
-    """Write the model card beside the model."""
 
 
 def _refuse_other(out: Path) -> None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -111,3 +115,29 @@ def test_ranges_defaults_and_variables_are_in_plain_brackets(
     said = " ".join(capsys.readouterr().out.split())
     assert "The site's folder. [env var: FEDRAD_HOME; required]" in said
     assert "[default: 0.85]" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "begun", "wanted"),
+    [("fedrad-site", "predi", "predict"), ("fedrad-aggregator", "expo", "export")],
+)
+def test_the_shell_completes_commands(name: str, begun: str, wanted: str) -> None:
+    words = {
+        f"_{name.upper().replace('-', '_')}_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"{name} {begun}",
+        "COMP_CWORD": "1",
+    }
+    said = subprocess.run(
+        [Path(sys.prefix, "bin", name)], env=os.environ | words, check=False, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert said.stdout.split() == [wanted]
+
+
+@pytest.mark.parametrize("program", ["site_client.cli", "aggregator.cli"])
+def test_help_loads_nothing_heavy(program: str) -> None:
+    """What makes --help slow is what it imports; a time is never asserted."""
+    code = f"import sys, {program}; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = set(said.stdout.split())
+    assert not loaded & {"torch", "pandas", "numpy", "flwr", "monai", "sqlalchemy", "pydicom"}
