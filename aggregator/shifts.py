@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from aggregator.tables import Alarm, Shift, Table
 from fedrad.errors import DataError
 from fedrad.shift import alarms
@@ -22,7 +20,14 @@ from fedrad.shift.cusum import thresholds
 from fedrad.shift.estimates import CHANNELS, View, views
 from fedrad.shift.evidence import moved
 from fedrad.shift.reference import WINDOWS, Reference, reference_of, single
-from fedrad.shift.statistics import Reading, benjamini_hochberg, between_sites, distance, readings
+from fedrad.shift.statistics import (
+    Reading,
+    benjamini_hochberg,
+    between_sites,
+    distance,
+    middle,
+    readings,
+)
 from fedrad.shift.windows import Released, large_enough
 
 AS_BEFORE = 0.05  # p value from which a channel is said to be as before
@@ -156,7 +161,7 @@ def standing(records: Mapping[str, Released], layout: Layout, name: str) -> list
 
 
 def apart(records: Mapping[str, Released], layout: Layout, site: str, channel: str) -> str:
-    """Return in words how a site differs from the others' mean in one channel."""
+    """Return in words how a site differs from the others' middle in one channel."""
     known = {name: single(record, layout) for name, record in records.items()}
     own = known[site]
     others = [one for name, one in known.items() if one is not None and name != site]
@@ -165,16 +170,10 @@ def apart(records: Mapping[str, Released], layout: Layout, site: str, channel: s
     parts = {}
     for key, (view, spread) in own.parts.items():
         if key[0] == channel and all(key in one.parts for one in others):
-            mean = _mean([one.parts[key][0] for one in others])
-            parts[distance(view, mean, spread)[1]] = moved(view, mean)
+            rest = middle([one.parts[key][0] for one in others])
+            parts[distance(view, rest, spread)[1]] = moved(view, rest)
     said = parts[min(parts)] if parts else ""
     return said.replace(" before", " elsewhere").replace(" now", " here")
-
-
-def _mean(others: Sequence[View]) -> View:
-    first = others[0]
-    values = np.asarray(np.mean([other.values for other in others], axis=0))
-    return View(first.channel, first.part, values, first.noise, first.counts)
 
 
 def _refuse_disorder(site: str, releases: Sequence[Released]) -> None:

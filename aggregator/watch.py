@@ -50,7 +50,7 @@ PROPOSED: Mapping[str, str] = {
 }
 """What a person is proposed to do about an alarm of a kind."""
 _TTL_MARGIN_S = 600.0
-_FINAL = ("done", "refused", "failed")  # outcomes after which a window is not asked again
+_FINAL = ("done", "refused")  # outcomes after which a window is not asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,6 @@ class Watch:
         """Ask one part of one window of the sites that owe it; whether anybody answered."""
         rows = self._store.rows("replies", round=number, phase=phase)
         told = {row["site"] for row in rows if row["outcome"] in _FINAL}
-        told -= {row["site"] for row in rows if row["reason_code"] == "offline"}
         nodes = {n: site for n, site in self._members.asked.items() if site not in told}
         if not nodes:
             return False

@@ -7,6 +7,7 @@ value of its parts times their number. Nothing is claimed here; ``alarms`` does 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -104,16 +105,17 @@ def combined(found: Mapping[str, Reading]) -> float:
 def between_sites(
     references: Mapping[str, Reference], channel: str
 ) -> dict[str, tuple[float, float]]:
-    """Return each site's distance to the others' mean, with its p value, in one channel.
+    """Return each site's distance to the others' middle, with its p value, in one channel.
 
-    The others count alike, as sites, whatever their numbers. This shows standing differences:
-    hospitals do differ, and that is no alarm.
+    The middle is the median of each value over the other sites, which count alike whatever
+    their numbers: one odd hospital must not make all others look odd. This shows standing
+    differences: hospitals do differ, and that is no alarm.
     """
     found = {}
     for site, own in references.items():
         others = [reference for name, reference in references.items() if name != site]
         parts = [
-            distance(view, _mean([other.parts[key][0] for other in others]), spread)
+            distance(view, middle([other.parts[key][0] for other in others]), spread)
             for key, (view, spread) in own.parts.items()
             if key[0] == channel and others and all(key in other.parts for other in others)
         ]
@@ -121,6 +123,24 @@ def between_sites(
             statistic, p = min(parts, key=lambda part: part[1])
             found[site] = (statistic, min(1.0, p * len(parts)))
     return found
+
+
+def middle(others: Sequence[View]) -> View:
+    """Return the median of each value over sites, with the noise of such a median.
+
+    For three or more normal values the variance of a median is about π / 2 times that of
+    their mean; of one or two it is the mean.
+    """
+    size = len(others)
+    wider = math.pi / 2 if size > 2 else 1.0
+    counts = size**2 / np.sum([1 / np.maximum(o.counts, 1.0) for o in others], axis=0)
+    return View(
+        others[0].channel,
+        others[0].part,
+        np.asarray(np.median([other.values for other in others], axis=0)),
+        np.asarray(wider * np.sum([other.noise for other in others], axis=0) / size**2),
+        np.asarray(counts / wider),
+    )
 
 
 def benjamini_hochberg(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -140,14 +160,3 @@ def benjamini_hochberg(p_values: Mapping[str, float]) -> dict[str, float]:
 def _channel(name: str, parts: Sequence[tuple[str, float, float]]) -> Reading:
     part, statistic, p = min(parts, key=lambda found: found[2])
     return Reading(name, part, statistic, min(1.0, p * len(parts)))
-
-
-def _mean(others: Sequence[View]) -> View:
-    size = len(others)
-    return View(
-        others[0].channel,
-        others[0].part,
-        np.asarray(np.mean([other.values for other in others], axis=0)),
-        np.asarray(np.sum([other.noise for other in others], axis=0) / size**2),
-        np.asarray(size**2 / np.sum([1 / np.maximum(o.counts, 1.0) for o in others], axis=0)),
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -112,14 +113,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def watched(trained: Path) -> Path:
-    place = decisions.place_of(None, "", trained)
+def watched(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("watched") / "run"
+    shutil.copytree(trained, folder)
+    place = decisions.place_of(None, "", folder)
     with pytest.raises(RunError, match="no model is in use"):
-        collect(trained)
+        collect(folder)
     found = promotion.promote(place, 3, WHO, SystemClock(), insists=True)
     assert (found.said, found.in_use) == ("cannot tell", True)
-    collect(trained)
-    return trained
+    collect(folder)
+    return folder
 
 
 def test_every_window_that_is_over_is_collected_once(watched: Path) -> None:
@@ -157,8 +160,6 @@ def test_standing_differences_are_rows_without_a_sum_and_never_alarms(watched: P
 
 
 def test_a_hospital_that_was_away_is_asked_again(trained: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     place = decisions.place_of(None, "", folder)
@@ -170,8 +171,6 @@ def test_a_hospital_that_was_away_is_asked_again(trained: Path, tmp_path: Path) 
 
 
 def test_the_gate_needs_a_person_where_nothing_was_compared(trained: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     words = ["promote", "3", "--run", str(folder), "--by", "Dr. Test", "--reason", "why", "--json"]
