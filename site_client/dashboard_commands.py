@@ -43,8 +43,11 @@ def dashboard(
 def pause(home: Home, by: By, reason: Reason, as_json: AsJson = False) -> None:
     """Take no question until resume; what is worked on waits between two steps."""
     from fedrad.clock import SystemClock
+    from fedrad.errors import SettingsError
     from site_client import pausing
 
+    if not (home / "site.toml").exists():  # one that is there and damaged may be paused
+        raise SettingsError(str(home), ("it is no site's home: site.toml is not there",))
     found = pausing.pause(home, by=by, reason=reason, clock=SystemClock())
     table = {"paused": True, "by": found.by, "reason": found.reason, "since": found.since}
     emit(as_json, table, "paused; fedrad-site resume ends it")

@@ -168,3 +168,13 @@ def test_records_are_verified_exported_and_compared(desk: Desk) -> None:
     cut = desk.type("fedrad-site audit verify --home east", "--head", head)
     assert cut.returncode == 5
     assert "its end was cut off" in cut.stderr
+
+
+def test_a_folder_that_is_nobodys_home_is_neither_paused_nor_told_of(desk: Desk) -> None:
+    (desk.folder / "elsewhere").mkdir()
+    paused = desk.type("fedrad-site pause --home elsewhere --by A --reason", "an inspection")
+    assert (paused.returncode, paused.stdout) == (2, "")
+    assert not list((desk.folder / "elsewhere").iterdir())
+    told = desk.type("fedrad-aggregator status --home elsewhere")
+    assert told.returncode == 2
+    assert "fedrad-aggregator init" in told.stderr

@@ -22,7 +22,7 @@ from aggregator.deployment.greetings import differences, read_greetings
 from aggregator.deployment.launcher import LOG
 from aggregator.deployment.state import is_running, read_note
 from aggregator.deployment.superlink import FOLDER, control
-from aggregator.home import key_path
+from aggregator.home import key_path, read_coordinator
 from aggregator.lineage import standing_round
 from aggregator.quarantine import QUARANTINED
 from aggregator.registry import read_sites
@@ -238,7 +238,12 @@ def sites_table(home: Path) -> list[dict[str, Any]]:
 
 
 def status_table(home: Path) -> dict[str, Any]:
-    """Return whether the server runs, its runs, hospitals and studies."""
+    """Return whether the server runs, its runs, hospitals and studies.
+
+    Raises:
+        SettingsError: The folder is no coordinator's home.
+    """
+    read_coordinator(home)
     running = is_running(home)
     return {
         "running": running,
