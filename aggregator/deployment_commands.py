@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from fedrad.commands import AsJson, emit
+from fedrad.commands import AsJson, Quiet, emit, to_stderr
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -36,7 +36,7 @@ def start(home: Home) -> None:
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917  # one parameter an option
     home: Home,
     study: Annotated[str, typer.Option(help="The study; absent: the only one.")] = "",
     task: Annotated[
@@ -45,6 +45,7 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", help="Do not wait for the end; needs a started server.")
     ] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a study's rounds and wait for the end; starts the server if none runs.
@@ -64,7 +65,7 @@ def run(
         return
     with runs.server_up(home):
         number = runs.begin(home, chosen)
-        ended = runs.follow(home, number, lambda line: typer.echo(line, err=True))
+        ended = runs.follow(home, number, to_stderr(quiet))
     folder = run_folder(home, chosen.name)
     table = {
         "study": chosen.name,

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from fedrad.commands import AsJson, Program, emit, screen_columns, whole_numbers
+from fedrad.commands import (
+    AsJson,
+    Program,
+    Quiet,
+    emit,
+    screen_columns,
+    to_stderr,
+    whole_numbers,
+)
 from fedrad.logs import begin
 from site_client import (
     audit_commands,
@@ -165,6 +173,7 @@ def check(  # noqa: PLR0913, PLR0917  # one parameter an option
         bool, typer.Option("--again", help="Of --share: another record, another charge.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Of --share: do not ask.")] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Say whether this site can join a study, and what to mend; writes check.html.
@@ -184,7 +193,7 @@ def check(  # noqa: PLR0913, PLR0917  # one parameter an option
     from site_client.preflight.screen import as_table, as_text
 
     clock = SystemClock()
-    looked = check_site(home, task_path, clock, say=_to_stderr)
+    looked = check_site(home, task_path, clock, say=to_stderr(quiet))
     found, page = looked.check, write_check(home, looked, clock.now())
     emit(as_json, as_table(found, page), as_text(found, page, screen_columns()))
     if found.exit_code:
@@ -227,7 +236,7 @@ def touched(
 
 
 @app.command()
-def fetch(home: Home, as_json: AsJson = False) -> None:
+def fetch(home: Home, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Bring what site.toml asks of the PACS into the store; again brings only the rest.
 
     Ends with 1 if something that was listed did not come, with 3 if the PACS cannot be reached.
@@ -238,7 +247,8 @@ def fetch(home: Home, as_json: AsJson = False) -> None:
     from site_client.settings import read_site
 
     settings = read_site(home)
-    report = bring(home, settings.archive, SystemClock(), reading=settings.reading, say=_to_stderr)
+    say = to_stderr(quiet)
+    report = bring(home, settings.archive, SystemClock(), reading=settings.reading, say=say)
     emit(as_json, as_table(report), as_text(report))
     if report.error is not None:
         raise report.error
@@ -251,6 +261,7 @@ def deidentify(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder of DICOM files.")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="Where the copies go.")],
     home: Home,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Write de-identified copies of DICOM files for people, and say what was refused.
@@ -259,7 +270,7 @@ def deidentify(
     """
     from site_client.export import as_table, as_text, export
 
-    found = export(source, target, home)
+    found = export(source, target, home, say=to_stderr(quiet))
     emit(as_json, as_table(found), as_text(found))
 
 

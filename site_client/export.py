@@ -23,6 +23,7 @@ from pydicom.dataset import Dataset
 
 from fedrad import durable
 from fedrad.errors import SettingsError
+from fedrad.progress import Say, counted, silent
 from site_client import home as site_home
 from site_client.archive.faults import UnusableFileError, foreign_bytes
 from site_client.archive.folder import ArchiveFile, list_archive
@@ -57,13 +58,14 @@ class Exported:
     record: Path  # in the site's home: paths and reasons, for the hospital's own eyes
 
 
-def export(source: Path, target: Path, home: Path) -> Exported:
+def export(source: Path, target: Path, home: Path, *, say: Say = silent) -> Exported:
     """Write de-identified copies of every usable file below ``source``.
 
     Args:
         source: A folder of DICOM files; read only.
         target: Where the copies go: ``PATIENT/STUDY/SERIES/INSTANCE.dcm``; made if absent.
         home: The site's folder: its key names everything, its settings say who takes no part.
+        say: Told how far the work is.
 
     Raises:
         SettingsError: ``target`` lies inside ``source`` or is the site's home.
@@ -84,7 +86,8 @@ def export(source: Path, target: Path, home: Path) -> Exported:
         fresh = [file for file in listing.files if not copier.done_before(file, record)]
         with Readers(settings.reading, preload=(READ.partition(":")[0],)) as readers:
             asked = (_request(source, file) for file in fresh)
-            for file, told in zip(fresh, readers.each(asked), strict=True):
+            pairs = zip(fresh, readers.each(asked), strict=True)
+            for file, told in counted(pairs, say, what="copying files", total=len(fresh)):
                 copier.copy(file, told, record)
         outcomes = [record.known[file.file] for file in listing.files]
         outcomes += [Outcome(name, 0, 0, "", "", reason) for name, reason in listing.refused]
