@@ -2,9 +2,9 @@
 
 A run of 50 hospitals and 200 rounds with invented rows, shown by the command as people start it.
 Pages: every one is asked again after the run was written to, so that nothing kept is served.
-Viewers: 20 connections listen, as browsers do; a round's event is committed once a second. A
-viewer's time is from the commit's return to the event's last byte, and on to the last byte of the
-first screen that the viewer then asks for. One machine, viewers and server beside each other.
+Viewers: 20 connections listen, as browsers do, while an event is committed every 1.5 s: heard is
+from the commit's return to the event's last byte, drawn to the last byte of the first screen, where
+the viewers ask for it at once. One machine, viewers and server beside each other.
 
     python benchmarks/dashboard.py
 """
@@ -26,7 +26,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-from histories import History, add_round, write_history
+from histories import History, write_history
 
 from aggregator.store import Store
 
@@ -43,6 +43,8 @@ PAGES = {
 class Viewer:
     """One browser's two connections: one that listens, one that asks."""
 
+    draws: bool  # asks for the first screen at every change
+    listens: bool = False
     heard: list[float] = field(default_factory=list)  # seconds
     drawn: list[float] = field(default_factory=list)
 
@@ -66,7 +68,8 @@ def main() -> None:
                 said = next(iter(server.stdout or ()))
                 address = json.loads(said)["viewer"]
                 time_pages(run, address, server.pid)
-                asyncio.run(time_viewers(run, address, history, asked))
+                for draws in (False, True):
+                    asyncio.run(time_viewers(run, address, asked, draws=draws))
             finally:
                 server.terminate()
 
@@ -98,9 +101,7 @@ def time_pages(run: Path, address: str, pid: int, repeats: int = 11) -> None:
             print(f"{name:14} {middle:9.3f} {max(kept):10.3f} {each_s:7.3f} {size / 1e3:8.1f}")
 
 
-async def time_viewers(
-    run: Path, address: str, history: History, asked: argparse.Namespace
-) -> None:
+async def time_viewers(run: Path, address: str, asked: argparse.Namespace, *, draws: bool) -> None:
     """Print how soon the viewers heard, and had the page."""
     base, viewers = "{0.scheme}://{0.netloc}".format(urlsplit(address)), []
     committed = [0.0]
@@ -109,51 +110,54 @@ async def time_viewers(
         await first.get(address)
         cookies = first.cookies
     for _ in range(asked.viewers):
-        viewer = Viewer()
+        viewer = Viewer(draws)
         viewers.append(viewer)
         tasks.append(asyncio.create_task(watch(base, cookies, viewer, lambda: committed[0])))
-    await asyncio.sleep(3)
+    while not all(viewer.listens for viewer in viewers):
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(1)
     with Store(run / "run.sqlite") as store:
         for number in range(asked.changes):
             await asyncio.to_thread(
-                store.record_event, "note", history.rounds, detail={"text": f"change {number}"}
+                store.record_event, "note", asked.rounds, detail={"text": f"change {number}"}
             )
             committed[0] = time.perf_counter()
             await asyncio.sleep(1.5)
-        begun = time.perf_counter()
-        await asyncio.to_thread(add_round, store, history, history.rounds + 1)
-        took_s = time.perf_counter() - begun
-        print(f"\na whole round of {history.sites} sites: {took_s:.2f} s to write")
         await asyncio.sleep(3)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    report(viewers, asked.changes)
+    report(viewers, asked.changes, "and ask for the first screen" if draws else "that only listen")
 
 
 async def watch(
     base: str, cookies: httpx.Cookies, viewer: Viewer, committed: Callable[[], float]
 ) -> None:
-    """Listen, and ask for the first screen at every change."""
+    """Listen, and where the viewer draws ask for the first screen at every change."""
     async with (
         httpx.AsyncClient(base_url=base, cookies=cookies, timeout=600) as listening,
         httpx.AsyncClient(base_url=base, cookies=cookies, timeout=600) as asking,
         listening.stream("GET", "/events") as events,
     ):
         async for line in events.aiter_lines():
+            viewer.listens = True
             if line.startswith("data:"):
                 since = committed()
                 viewer.heard.append(time.perf_counter() - since)
+                if not viewer.draws:
+                    continue
                 (await asking.get(PAGES["first screen"])).raise_for_status()
                 viewer.drawn.append(time.perf_counter() - since)
 
 
-def report(viewers: list[Viewer], changes: int) -> None:
+def report(viewers: list[Viewer], changes: int, what: str) -> None:
     """Print the distribution over all viewers and changes."""
-    print(f"{len(viewers)} viewers, {changes} changes")
+    print(f"\n{len(viewers)} viewers {what}, {changes} changes")
     print(f"{'':14} {'median ms':>10} {'p95 ms':>8} {'slowest ms':>11} {'seen':>6}")
     for name in ("heard", "drawn"):
         times = sorted(one for viewer in viewers for one in getattr(viewer, name)[:changes])
+        if not times:
+            continue
         p95 = times[int(0.95 * (len(times) - 1))]
         numbers = (statistics.median(times), p95, times[-1])
         print(f"{name:14} " + " ".join(f"{1e3 * n:10.1f}" for n in numbers) + f" {len(times):6d}")

@@ -1,6 +1,6 @@
 """Photograph dashboards for docs/screens: the first screen of runs, and a hospital's page.
 
-    python benchmarks/pictures.py --healthy RUN --troubled RUN --home HOME --out docs/screens
+    python benchmarks/pictures.py --healthy RUN --demo RUN --home HOME --out docs/screens
 
 Needs chromium and playwright. A run with invented rows says so in its banner; without
 ``--troubled`` such a run is made.
@@ -29,6 +29,7 @@ def main() -> None:
     """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--healthy", type=Path)
+    parser.add_argument("--demo", type=Path)
     parser.add_argument("--troubled", type=Path)
     parser.add_argument("--home", type=Path)
     parser.add_argument("--out", type=Path, default=Path("docs/screens"))
@@ -42,9 +43,11 @@ def main() -> None:
         with shown("aggregator", "--run", str(bad)) as address:
             photograph(browser, address, asked.out / "troubled.png")
             photograph(browser, address, asked.out / "troubled-phone-dark.png", phone=True)
-        if asked.healthy:
-            with shown("aggregator", "--run", str(asked.healthy)) as address:
-                photograph(browser, address, asked.out / "healthy.png")
+        for name in ("healthy", "demo"):
+            run = getattr(asked, name)
+            if run is not None:
+                with shown("aggregator", "--run", str(run)) as address:
+                    photograph(browser, address, asked.out / f"{name}.png")
         if asked.home:
             with shown("site_client", "--home", str(asked.home)) as address:
                 photograph(browser, address, asked.out / "hospital.png")
@@ -70,7 +73,7 @@ def photograph(browser: Browser, address: str, path: Path, *, phone: bool = Fals
     context = browser.new_context(viewport=size, color_scheme="dark" if phone else "light")  # type: ignore[arg-type]
     page = context.new_page()
     page.goto(address, timeout=120_000)
-    page.wait_for_function("document.getElementById('lamp').dataset.state === 'on'")
+    page.locator("#lamp[data-state=on]").wait_for(timeout=120_000)
     page.screenshot(path=path, full_page=not phone)
     context.close()
 

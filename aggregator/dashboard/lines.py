@@ -25,6 +25,7 @@ class Line:
     state: str
     look: bool
     value: str = ""
+    without: str = "not measured"  # what is said where there is no value
     interval: str = ""
     spark: str = ""
     strip: charts.Strip | None = None
@@ -95,6 +96,7 @@ def _figures(book: Book, run: Run) -> dict[str, dict[str, Any]]:
         found[site] = {
             "spark": charts.spark([v if _known(v) else None for v in line], low, high),
             "value": score(last["value"]) if last else "",
+            "without": "not estimable" if last else "not measured",
             "interval": interval(last["lo"], last["hi"]) if last else "",
         }
     return found

@@ -166,6 +166,6 @@ def _absent(run: Run, last: Sequence[Row]) -> Iterator[Matter]:
         number = last[0]["round"]
         both = "; ".join(dict.fromkeys(reasons))
         yield Matter(
-            site=run.full_name(site), key=site, short=f"{both.split(': ')[0]} in round {number}",
+            site=run.full_name(site), key=site, short=f"in round {number} it {reasons[0]}",
             text=f"In round {number} it {both}.", page="site",
         )  # fmt: skip

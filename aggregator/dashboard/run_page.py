@@ -21,7 +21,7 @@ from aggregator.wording import interval, score, subtitle
 MOST_PANELS = 12
 _SHOWN = 6  # hospitals with a curve, where there are more than fit
 _REPLIES = "SELECT round, phase, site, outcome, reason_code, bytes FROM replies"
-_LAST_ROUNDS = 60  # of the strip of presence
+_LAST_ROUNDS = 30  # of the strip of presence
 
 
 def run_context(book: Book) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from histories import History, write_history, write_study
 
+from aggregator.dashboard.places import places
 from aggregator.home import Coordinator, make_folders, write_settings
 from aggregator.store import Store
+from fedrad.errors import SettingsError
 
 START = [sys.executable, "-c", "from aggregator.cli import app; app()", "dashboard"]
 ASK = "site=Carrick&action=ask-about-scanner&round=4&window=2025-12-01"
@@ -124,7 +126,7 @@ def test_it_listens_on_the_loopback_alone(hub: tuple[Path, str]) -> None:
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
-    command = [*START, "--run", str(tmp_path), "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode
-    assert "no run.sqlite in it" in done.stderr
+    with pytest.raises(SettingsError, match=r"no run\.sqlite in it"):
+        places(None, [tmp_path])
+    with pytest.raises(SettingsError, match="name either"):
+        places(tmp_path, [tmp_path])
