@@ -66,6 +66,8 @@ KINDS = (
     Kind("state/feasibility/**", "noised records that were shared before a contract"),
     Kind("state/exports/**", "records of copies for people", "yes: pseudonyms"),
     Kind("state/fetched.jsonl", "what came from the PACS", "yes: identifiers of series"),
+    Kind("state/figures/**", "exact sums of the last measured model, for the site's own page"),
+    Kind("state/paused.json", "who paused this site, and why"),
     Kind("state/*.lock", "locks"),
     Kind("state/node/**", "the connection: a lock, a secret between two programs here, what the "
          "coordinator said it speaks"),
