@@ -23,6 +23,15 @@ from fedrad.task import Task
 SCHEMA = 1
 RESEARCH = "RESEARCH - NOT FOR CLINICAL USE"
 WITHHELD = "withheld: it is a digest over the hospitals' names, and those are not agreed"
+_EVALUATION = (
+    "Audit patients of each hospital: a share that a secret of the hospital deals out by patient, "
+    "never trained on."
+)
+_ETHICS = (
+    "No image and no identifier left a hospital.",
+    "A patient who objects is left out of every later round, not of models that exist.",
+    "The model was never shown to be safe for a patient's care.",
+)
 _PIPELINES = {"classification": "image-classification", "segmentation": "image-segmentation"}
 
 
@@ -48,10 +57,12 @@ def card_of(run_folder: Path, chosen: Chosen, about: About) -> tuple[dict[str, A
         "metrics": {"primary": measures.primary(run), "plan": wording.analysis_plan(task),
                     "exploratory": _exploratory(run)},
         "training_data": _data(run, letters),
+        "evaluation_data": _EVALUATION,
         "quantitative_analyses": figures.performance(run, number, letters),
         "privacy": figures.privacy(run, letters),
         "shift": figures.shift(more, letters),
         "agreements": _agreements(run, letters),
+        "ethical_considerations": [*_ETHICS],
         "changes": figures.changes(run, more, number, letters),
         "caveats": list(_caveats(run, chosen, letters)),
     }  # fmt: skip
@@ -152,7 +163,8 @@ def _caveats(run: Run, chosen: Chosen, letters: Letters) -> Iterator[str]:
     if not any(measures.at_release(run, site, chosen.round) for site in run.sites):
         yield "This round was not measured: the card shows no performance."
     yield "Subgroups were not measured: this version of fedrad releases no strata."
-    yield "Metrics come from noised sums of audit patients; intervals hold the noise."
+    if not run.exact:
+        yield "Metrics come from noised sums of audit patients; intervals hold the noise."
     for sentence in attendance.sentences(run):
         yield letters.text(sentence)
 
