@@ -20,7 +20,7 @@ class Heard:
     """What replies told so far."""
 
     heads: dict[str, str]  # site -> the last ledger head
-    out_of_budget: frozenset[str]  # sites that refused to train for want of budget
+    out_of_budget: frozenset[str]  # refused to train for want of budget since it last stopped
     lines: tuple[tuple[int, str, tuple[Line, ...]], ...]  # round, site, lines, as they came
 
 
@@ -33,19 +33,23 @@ def read_heard(store: Store) -> Heard:
     replies = {row["reply_id"]: row for row in store.rows("replies")}
     heads: dict[str, str] = {}
     told: list[tuple[int, str, tuple[Line, ...]]] = []
+    poor: set[str] = set()
     for row in store.rows("events"):
-        if row["kind"] != "reply":
+        if row["kind"] not in {"reply", "run-ended"}:
             continue
         try:
             detail = json.loads(row["detail_json"])
+            if row["kind"] == "run-ended":  # who begins it again may have asked for more
+                poor = set() if detail["status"] == "stopped" else poor
+                continue
             lines = tuple(parse_lines(detail["ledger_lines"]))
-            head = replies[detail["reply_id"]]["ledger_head"]
+            reply = replies[detail["reply_id"]]
         except (ValueError, KeyError, TypeError, ProtocolError):
             raise DamagedStateError(f"the history in {store.path} cannot be read") from None
-        if head:
-            heads[row["site"]] = head
+        if reply["ledger_head"]:
+            heads[row["site"]] = reply["ledger_head"]
         if lines:
             told.append((row["round"], row["site"], lines))
-    spent = [row for row in replies.values() if row["reason_code"] == "budget"]
-    poor = frozenset(row["site"] for row in spent if row["phase"] == "train")
-    return Heard(heads=heads, out_of_budget=poor, lines=tuple(told))
+        if (reply["reason_code"], reply["phase"]) == ("budget", "train"):
+            poor.add(row["site"])
+    return Heard(heads=heads, out_of_budget=frozenset(poor), lines=tuple(told))

@@ -12,8 +12,9 @@ What comes after its round was closed is ``lateness``'s to judge: discarded, or 
 A measured round that makes the model worse at several sites is held (``hold``): the model
 goes back to the round before it, and the round stays in the history, used up.
 A site whose replies were bad too often is not asked until a person lifts it (``quarantine``).
-A site that refuses to train for want of budget is not asked to train again in this run: no
-later answer can differ. It is still asked for evaluations, which other patients pay for.
+A site that refuses to train for want of budget is not asked to train again before the run has
+stopped and a person begins it anew. It is still asked for evaluations, which other patients pay
+for.
 """
 
 from __future__ import annotations

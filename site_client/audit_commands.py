@@ -34,8 +34,12 @@ def verify(
     emit(
         as_json,
         dataclasses.asdict(found),
-        f"{found.lines} lines, none changed or missing\nnote the head down: {found.hash}",
+        f"{found.lines} lines, none changed or missing\nnote the head down: {found.hash}"
+        if found.lines
+        else "no record: nothing was written here yet, or all of it was taken away",
     )
+    if not found.lines:
+        raise typer.Exit(1)
 
 
 @app.command()

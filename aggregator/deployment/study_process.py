@@ -33,7 +33,7 @@ from aggregator.windows import WINDOWS
 from fedrad import flower
 from fedrad.clock import SystemClock
 from fedrad.contract import Contract
-from fedrad.errors import RunError
+from fedrad.errors import FedradError, RunError
 from fedrad.flower.keys import bytes_of_key
 from fedrad.flower.serving import serve
 from fedrad.parameters import Parameters, frozen, whole
@@ -145,7 +145,11 @@ def main() -> None:
     home = Path(given["home"])
     flower.quiet()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    serve(runtime(home), given["token"], partial(study_of, home))
+    try:
+        serve(runtime(home), given["token"], partial(study_of, home))
+    except FedradError as error:  # how studies end that cannot go on: Flower was told
+        _log.error("the study stops: %s", error)  # a sentence, no traceback
+        sys.exit(1)
 
 
 if __name__ == "__main__":

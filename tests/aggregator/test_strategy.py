@@ -231,6 +231,9 @@ def test_a_run_whose_sites_are_out_of_budget_stops_at_once_and_measures_its_mode
     with pytest.raises(RunError, match=r"2 sites can still train.*out of budget: east, west"):
         run(setup, *faults)
     assert table(setup, "rounds")["state"].tolist() == ["evaluated", "void"]
+    run(setup)  # the hospitals allowed more, and a person begins it again
+    assert table(setup, "runs")["status"].tolist() == ["done"]
+    assert outcome(setup, "east") == [("done", ""), ("refused", "budget"), *[("done", "")] * 4]
 
 
 def test_sites_that_miss_the_deadline_are_offline_and_the_clock_decides(tmp_path: Path) -> None:
