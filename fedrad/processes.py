@@ -48,6 +48,7 @@ class Plan:
     write: bool = False  # its standard input is ours to write
     given: bytes | None = None  # all that it reads from its standard input
     memory: int = 0  # bytes that it may have for itself (RLIMIT_DATA); 0: no limit of ours
+    advice: str = ""  # what else to do than to read its log when it ended
 
 
 class Child:
@@ -142,8 +143,8 @@ class Keeper:
         self.child = None
         self._wait_s = self._shortest_s if lived_s > _STEADY_S else self._wait_s
         self._next_s = time.monotonic() + self._wait_s
-        said = (self.plan.name, status, self._wait_s, self.plan.log)
-        _log.warning("%s ended with status %s; started again in %.1f s; see %s", *said)
+        said = (self.plan.name, status, self._wait_s, self.plan.log, self.plan.advice)
+        _log.warning("%s ended with status %s; started again in %.1f s; see %s%s", *said)
         self._wait_s = min(2 * self._wait_s, self._longest_s)
 
 

@@ -49,6 +49,7 @@ def connector_plan(home: Path, port: int) -> Plan:
         read=True,
         grace_s=5.0,
         memory=int(read_site(home).resources.memory_gib * 2**30),
+        advice="; fedrad-site doctor says why",
     )
 
 
