@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from aggregator import metrics_page
 from aggregator.dashboard import acting, alarm_page, compare_page, model_page, run_page, site_page
 from aggregator.dashboard.book import Book, opened
 from aggregator.dashboard.glance import others_that_matter, read_glance
@@ -57,6 +58,7 @@ class Dashboard:
             Route("/events", events),
             Route("/", self._first),
             Route("/compare", self._compare),
+            Route("/metrics", self._metrics),
             Route("/runs/{run}", self._of_run("glance.html", self._glance)),
             Route("/runs/{run}/course", self._of_run("run.html", run_page.run_context)),
             Route("/runs/{run}/alarms", self._of_run("alarms.html", alarm_page.alarm_context)),
@@ -120,6 +122,11 @@ class Dashboard:
         frame = self._frame(runs, chosen[0] if chosen else "", "compare")
         context = compare_page.together(sides) if sides else {"names": []}
         return self._pages.answer(request, "compare.html", frame | context | {"chosen": chosen})
+
+    def _metrics(self, _: Request) -> Response:
+        """Answer with Prometheus text: letters, and released numbers alone, to everybody."""
+        runs = {name: place.folder for name, place in self._places.runs().items()}
+        return Response(metrics_page.text_of(runs), media_type=metrics_page.CONTENT_TYPE)
 
     def _act(self, act: Callable[..., str]) -> Callable[[Request], Response]:
         def answer(request: Request) -> Response:

@@ -99,7 +99,11 @@ class KeyDoor(_Tokens):
         return ""
 
     def visitor(self, headers: Headers) -> Visitor | None:
-        """Return whose cookie this is; no header says more."""
+        """Return whose cookie this is, or a viewer who shows a key; no header says more."""
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":  # a program that reads /metrics keeps no cookies
+            known = hmac.compare_digest(self.keys["viewer"].encode(), key.strip().encode())
+            return Visitor(name="", role="viewer", session=f"bearer {key}") if known else None
         session = _cookie(headers, self.cookie)
         begun, _, seal = session.rpartition(".")
         if not begun or not hmac.compare_digest(self._sealed(begun).encode(), seal.encode()):

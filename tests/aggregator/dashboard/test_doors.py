@@ -118,6 +118,22 @@ def test_over_tcp_the_same_headers_are_ignored(hub: tuple[Path, str]) -> None:
     assert ask(connection, "/runs/lungs/decide", body, Cookie=cookie, **who)[0] == 403
 
 
+def test_a_program_reads_figures_with_the_viewers_key_and_changes_nothing(
+    hub: tuple[Path, str],
+) -> None:
+    port = int(re.search(r":(\d+)/", hub[1])[1])  # type: ignore[index]
+    connection, key = http.client.HTTPConnection("127.0.0.1", port), hub[1].partition("key=")[2]
+    assert ask(connection, "/metrics")[0] == 403
+    assert ask(connection, "/metrics", Authorization="Bearer x" + key)[0] == 403
+    status, text = ask(connection, "/metrics", Authorization=f"Bearer {key}")
+    assert status == 200
+    assert 'study="lungs"' in text
+    assert "Carrick" not in text
+    body = f"token=x&{ASK}&decision=accepted&reason=a"
+    found = ask(connection, "/runs/lungs/decide", body, Authorization=f"Bearer {key}")
+    assert found[0] == 403
+
+
 def test_it_listens_on_the_loopback_alone(hub: tuple[Path, str]) -> None:
     port = int(re.search(r":(\d+)/", hub[1])[1])  # type: ignore[index]
     listening = Path("/proc/net/tcp").read_text().splitlines()[1:]
