@@ -133,7 +133,7 @@ def started(out: Path, *more: str) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_in_the_middle_of_a_round_leaves_everything_readable(tmp_path: Path) -> None:
     process = started(tmp_path / "out")
     os.killpg(process.pid, signal.SIGINT)  # a terminal tells the whole group

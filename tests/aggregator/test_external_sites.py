@@ -126,7 +126,7 @@ def test_every_message_is_in_the_record_with_its_decision(tmp_path: Path) -> Non
     decisions = {(line["site"], line["round"], line["phase"]): line["decision"]
                  for line in lines if line["kind"] != "sent"}  # fmt: skip
     assert decisions["east", 1, "train"].startswith("not accepted: ")
-    assert decisions["north", 2, "train"] == "an error: failed"
+    assert decisions["north", 2, "train"] == "an error: failed: ValueError"
     assert decisions["south", 2, "evaluate"] == "abstained: not-ready"
     assert decisions["west", 2, "evaluate"] == "accepted"
     sent = [line for line in lines if line["kind"] == "sent"]
