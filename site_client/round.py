@@ -284,7 +284,7 @@ class Site:
         """Return the patients of the window that is asked for; each window is looked up anew."""
         if apply_lists(self._home, duty.settings, self._clock).left:
             self._sources.clear()
-        found = windows.load_window(self._home, duty)
+        found = windows.load_window(self._home, duty, self._journal.lines())
         self._sources[duty.request.task_hash, "window"] = _Loaded((), found, found.roster)
         return found
 

@@ -21,6 +21,7 @@ import pandas as pd
 from fedrad import durable
 from fedrad.clock import Clock
 from fedrad.errors import DamagedStateError, DeclinedError, NotReadyError
+from fedrad.privacy.ledger import Line, window_of
 from fedrad.protocol.messages import Block
 from fedrad.shift.agreed import calendar_of, layout_of, monitoring_of, phases
 from fedrad.shift.blocks import Layout, Seen, images_window, labels_window, whole_window
@@ -81,22 +82,29 @@ def refuse_not_due(duty: Duty, clock: Clock) -> None:
         raise NotReadyError(f"the window asked for ends on {last}; ask again when it is over")
 
 
-def load_window(home: Path, duty: Duty) -> WindowPatients:
+def load_window(home: Path, duty: Duty, lines: Sequence[Line]) -> WindowPatients:
     """Load the patients of the window that a request names, and remember that it has them.
+
+    Args:
+        home: The site's.
+        duty: What is asked.
+        lines: The ledger: a window that it charges must be remembered.
 
     Raises:
         ArchiveError, DataError, LabelError, NotReadyError, SettingsError: As ``load_split``.
-        DamagedStateError: What was remembered cannot be read.
+        DamagedStateError: What was remembered cannot be read, or is older than the ledger.
     """
     task, number = duty.task, duty.request.round
+    known = _memory(home, task)
+    _refuse_forgotten(home, task, known, lines)
     load = load_images if duty.request.phase == "window-images" else load_split
     dataset = load(home, task, "window")
     catalogue = update_catalogue(home)
     images = admit(catalogue, task).images
-    numbers = {**first_windows(images, task), **remembered(home, task)}
+    numbers = {**first_windows(images, task), **known.patients}
     found = [(n, p) for n, p in enumerate(dataset.patients) if numbers.get(p) == number]
     patients = [patient for _, patient in found]
-    _remember(home, task, dict.fromkeys(patients, number))
+    _remember(home, task, known, _Memory(dict.fromkeys(patients, number), frozenset({number})))
     roster = Roster(task_hash(task), "window", names_of(catalogue, patients))
     roster.keep(home)
     cells = _cells(images, patients)
@@ -129,12 +137,25 @@ def remembered(home: Path, task: Task) -> dict[str, int]:
     Raises:
         DamagedStateError: The file cannot be read.
     """
+    return _memory(home, task).patients
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What ``state/windows/TASK.json`` holds: who is where, and which windows were loaded."""
+
+    patients: dict[str, int]
+    windows: frozenset[int]
+
+
+def _memory(home: Path, task: Task) -> _Memory:
     path = _path(home, task)
     if not path.exists():
-        return {}
+        return _Memory({}, frozenset())
     try:
         table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {str(patient): int(number) for patient, number in table["patients"].items()}
+        patients = {str(patient): int(number) for patient, number in table["patients"].items()}
+        return _Memory(patients, frozenset(map(int, table["windows"])))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DamagedStateError(
             f"{path} is damaged; restore it from a backup: without it a patient could be in two "
@@ -185,10 +206,22 @@ def _cells(images: pd.DataFrame, patients: Sequence[str]) -> tuple[tuple[dict[st
     return tuple(said.get(patient, ()) for patient in patients)
 
 
-def _remember(home: Path, task: Task, patients: Mapping[str, int]) -> None:
-    before = remembered(home, task)
-    if patients.keys() - before.keys():
-        durable.write_json(_path(home, task), {"patients": {**patients, **before}})
+def _remember(home: Path, task: Task, before: _Memory, more: _Memory) -> None:
+    if more.windows <= before.windows and more.patients.keys() <= before.patients.keys():
+        return
+    patients, numbers = {**more.patients, **before.patients}, before.windows | more.windows
+    durable.write_json(_path(home, task), {"patients": patients, "windows": sorted(numbers)})
+
+
+def _refuse_forgotten(home: Path, task: Task, known: _Memory, lines: Sequence[Line]) -> None:
+    """Refuse a memory that was removed, or put back from an older copy."""
+    own = (line for line in lines if line.stream == "window" and line.task_hash == task_hash(task))
+    charged = {int(number) for number in map(window_of, own) if number}
+    if lost := sorted(charged - known.windows):
+        raise DamagedStateError(
+            f"{_path(home, task)} does not know the windows {lost} that the ledger charges; "
+            "restore its newest copy: without it a patient could be in two windows"
+        )
 
 
 def _path(home: Path, task: Task) -> Path:

@@ -135,3 +135,13 @@ def test_an_empty_month_is_released_like_any_other(study: TinyStudy) -> None:
     assert reply.outcome == "done"
     assert abs(count(reply)) < 8 * reply.blocks[0].sigma
     assert all(np.isfinite(block.values).all() for block in reply.blocks)
+
+
+def test_a_window_that_was_charged_and_forgotten_stops_all_others(study: TinyStudy) -> None:
+    """Whoever puts an older copy back could have a patient pay in two windows."""
+    assert ask(study, 1).outcome == "done"
+    (path,) = (study.home() / "state" / "windows").glob("*.json")
+    path.unlink()
+    lost = ask(study, 2)
+    assert (lost.outcome, lost.blocks) == ("failed", ())
+    assert not path.exists()
