@@ -18,7 +18,7 @@ import numpy as np
 from fedrad import durable
 from fedrad.errors import DamagedStateError
 from fedrad.parameters import digest, read_safetensors, write_safetensors
-from fedrad.protocol.messages import Block, Reply
+from fedrad.protocol.messages import Block, Reply, Request
 
 OF_ROUNDS = ("train", "evaluate", "query")  # phases whose answers a later round acknowledges
 
@@ -52,12 +52,15 @@ def kept(home: Path, reply_id: str) -> Reply | None:
     return Reply(**table)
 
 
-def moved_on(home: Path, study: str, round_number: int) -> bool:
-    """Whether a later round of ``study`` was answered: answers up to here may be forgotten.
+def moved_on(home: Path, request: Request) -> bool:
+    """Whether a later round of the study was answered, so that this answer may be forgotten.
 
-    Answers about windows have other numbers; they are small and stay.
+    Answers about windows have numbers of their own; they are small, stay, and nothing
+    acknowledges them.
     """
-    return any(own == study and number > round_number for own, number, _ in _kept(home))
+    return request.phase in OF_ROUNDS and any(
+        study == request.study and number > request.round for study, number, _ in _kept(home)
+    )
 
 
 def forget_before(home: Path, study: str, round_number: int) -> None:

@@ -248,7 +248,7 @@ class Site:
         request = duty.request
         if charge.stream == "train":
             self._journal.reserve(charge)
-        elif outbox.moved_on(self._home, request.study, request.round):
+        elif outbox.moved_on(self._home, request):
             self._journal.release(charge)  # never again: its answer was acknowledged
         else:
             self._journal.release_afresh(charge)

@@ -9,7 +9,7 @@ import pytest
 
 from fedrad.errors import DamagedStateError
 from fedrad.parameters import digest
-from fedrad.protocol.messages import Block, Reply
+from fedrad.protocol.messages import Block, Phase, Reply, Request
 from site_client import outbox
 
 UPDATE = {"b": np.float32([[1.5, -2.0]]), "a": np.float64([1e-300])}
@@ -84,5 +84,12 @@ def test_answers_of_earlier_rounds_are_acknowledged_by_a_later_one_of_their_stud
     tmp_path: Path,
 ) -> None:
     outbox.keep(tmp_path, reply("s", 3))
-    found = [outbox.moved_on(tmp_path, study, 2) for study in ("s", "other")]
-    assert (found, outbox.moved_on(tmp_path, "s", 3)) == ([True, False], False)
+    found = [outbox.moved_on(tmp_path, asked(study, 2)) for study in ("s", "other")]
+    assert (found, outbox.moved_on(tmp_path, asked("s", 3))) == ([True, False], False)
+    assert not outbox.moved_on(tmp_path, asked("s", 2, "window"))
+
+
+def asked(study: str, number: int, phase: Phase = "evaluate") -> Request:
+    return Request(
+        study=study, task_hash="t", round=number, phase=phase, model_digest="m", deadline_s=1.0
+    )

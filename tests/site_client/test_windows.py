@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from watched_study import site_on, watched_study
 from fedrad.privacy.ledger import Line, parse_line, spent, window_of
 from fedrad.protocol.messages import Phase, Reply
 from fedrad.shift.agreed import check_window
-from site_client import audit
+from site_client import audit, windows
 from site_client.windows import remembered
 
 AFTERWARDS = "2025-01-01"
@@ -145,3 +146,35 @@ def test_a_window_that_was_charged_and_forgotten_stops_all_others(study: TinyStu
     lost = ask(study, 2)
     assert (lost.outcome, lost.blocks) == ("failed", ())
     assert not path.exists()
+
+
+def dies_at_work(study: TinyStudy, number: int, phase: Phase) -> None:
+    """Ask in a process that ends when the window's patients are about to meet the model."""
+    child = os.fork()
+    if child == 0:
+        windows.window_sums = lambda *_: os._exit(9)
+        ask(study, number, phase)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def test_a_window_whose_work_died_is_charged_and_told_afresh_whatever_round_the_study_is_in(
+    tmp_path: Path,
+) -> None:
+    """Numbers of windows are not those of rounds: no round acknowledges a window's answer."""
+    study = watched_study(tmp_path / "run", 'monitoring.labels="later"')
+    assert ask(study, 3, "train").outcome == "done"
+    dies_at_work(study, 1, "window-images")
+    assert ask(study, 1, "window-images").outcome == "done"
+    own = [line.reservation.rpartition("@")[2] for line in lines(study) if line.stream == "window"]
+    assert own == ["1", "1#2"]
+
+
+def test_a_window_whose_work_died_is_not_told_where_nothing_is_left_of_its_budget(
+    study: TinyStudy,
+) -> None:
+    assert ask(study, 3, "train").outcome == "done"
+    dies_at_work(study, 1, "window")
+    again = ask(study, 1)
+    assert (again.outcome, again.reason_code) == ("refused", "budget")
+    assert ask(study, 2).outcome == "done"
