@@ -61,7 +61,7 @@ class Run:
     def label(self, site: str) -> str:
         """What readers call the site: ``Hospital A``, or its own name without a letter."""
         terms = self.contract.sites.get(site) if self.contract else None
-        what = ", external validation" if site in self.external else ""
+        what = ", external validation" if terms and terms.kind == "evaluate" else ""
         for row in self.tables["sites"]:
             if row["site"] == site and row["label"]:
                 return spoken_label(str(row["label"])) + what

@@ -114,6 +114,48 @@ class Book:
             return self.rows(f"{question} AND site = ? ORDER BY window, round", metric, real)
         return self.rows(f"{question} ORDER BY window, round", metric)
 
+    def cells(self, metric: str) -> list[tuple[str, str, int, float | None]]:
+        """Return site, window, round and value of one metric over all releases, in order."""
+        found = self.connection.execute(
+            "SELECT site, window, round, value FROM metrics WHERE metric = ? AND "
+            "model = 'global' AND split IN ('audit', 'window') ORDER BY window, round",
+            (metric,),
+        )
+        return [(self.letters.get(site, site), *rest) for site, *rest in found]
+
+    def curves(self, metric: str, shown: Sequence[str]) -> list[Row]:
+        """Return one metric's figures after rounds, in order, of some sites and sums."""
+        holes = ", ".join("?" * len(shown))
+        return self.rows(
+            f"SELECT round, site, value, lo, hi FROM metrics WHERE metric = ? AND window = '' "  # noqa: S608  # our own words
+            f"AND model = 'global' AND split = 'audit' AND site IN ({holes}) ORDER BY round",
+            metric, *map(self._real, shown),
+        )  # fmt: skip
+
+    def release(self, metric: str, number: int) -> dict[str, Row]:
+        """Return one metric's figures after one round, by site or sum."""
+        rows = self.rows(
+            "SELECT round, site, value, lo, hi FROM metrics WHERE metric = ? AND window = '' "
+            "AND model = 'global' AND split = 'audit' AND round = ?",
+            metric, number,
+        )  # fmt: skip
+        return {str(row["site"]): row for row in rows}
+
+    def replies_that_tell(self, since: int) -> list[Row]:
+        """Return the replies that sentences about attendance need: few of a long history.
+
+        All that were not as asked, all from a round on, and of the others the last one of each
+        site and one of each round, so that it is known who was asked and when.
+        """
+        wanted = "round, phase, site, outcome, reason_code, bytes FROM replies"
+        latest = wanted.replace("round", "max(round) AS round", 1)
+        one = wanted.replace("site", "min(site) AS site", 1)
+        return self.rows(
+            f"SELECT {wanted} WHERE outcome <> 'done' OR round >= ? "  # our own words
+            f"UNION SELECT {latest} GROUP BY phase, site UNION SELECT {one} GROUP BY phase, round",
+            since,
+        )
+
     def of_site(self, table: str, site: str, order: str, most: int = 1_000_000) -> list[Row]:
         """Return the rows of one table that name a site, the first ``most`` in an order."""
         question = f"SELECT * FROM {table} WHERE site = ? ORDER BY {order} LIMIT ?"  # noqa: S608  # our own words

@@ -8,8 +8,9 @@ path. Nothing here knows where the numbers come from.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from aggregator.figures import Tick
@@ -17,6 +18,15 @@ from aggregator.figures import Tick
 CLASSES = 6
 CELL, ROW, LEFT, TOP = 14.0, 16.0, 130.0, 6.0
 WIDEST = 760.0  # of the cells of a heat map
+_GAP = 4.0  # cells that are wider stand apart
+_MARK = 12.0  # from one mark of presence to the next
+MARKS = {  # an outcome -> what is drawn from its place, 9 by 9
+    "done": "h9v9h-9z",
+    "abstained": "m.7 4.5a3.8 3.8 0 1 0 7.6 0a3.8 3.8 0 1 0-7.6 0",
+    "refused": "m1 1l7 7m0-7l-7 7",
+    "failed": "m4.5 0v6m0 1.4v1.6",
+    "none": "m2 3.5h5v2h-5z",
+}
 _SPARK = (120.0, 26.0)
 ODD, FAR = 0.05, 0.001  # p values from which a window is drawn as unusual, and as far off
 
@@ -33,6 +43,18 @@ class Heat:
     rows: tuple[Tick, ...]
     columns: tuple[Tick, ...]
     ranges: tuple[tuple[float, float], ...]  # of each class
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """Sites by rounds, one path for each outcome."""
+
+    width: float
+    height: float
+    paths: dict[str, str]  # outcome -> path over all marks
+    marks: dict[str, str]  # outcome -> path of one
+    rows: tuple[Tick, ...]
+    columns: tuple[Tick, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +103,10 @@ def heat(values: Mapping[str, Sequence[float | None]], columns: Sequence[str]) -
     width = min(CELL, WIDEST / len(columns))
     paths: list[list[str]] = [[] for _ in range(CLASSES)]
     for line, row in enumerate(values.values()):
-        for place, value in enumerate(row):
-            if value is not None:
-                which = min(CLASSES - 1, int((value - low) / step))
-                paths[which].append(_box(LEFT + place * width, TOP + line * ROW, width))
+        classes = [None if v is None else min(CLASSES - 1, int((v - low) / step)) for v in row]
+        for which, place, count in _alike(classes, apart=width > _GAP):
+            box = _box(LEFT + place * width, TOP + line * ROW, width * count, gap=width > _GAP)
+            paths[which].append(box)
     bottom = TOP + ROW * len(values)
     return Heat(
         width=LEFT + width * len(columns) + 4,
@@ -93,6 +115,33 @@ def heat(values: Mapping[str, Sequence[float | None]], columns: Sequence[str]) -
         rows=tuple(Tick(at=TOP + n * ROW + 11, text=name) for n, name in enumerate(values)),
         columns=_column_ticks(columns, width),
         ranges=tuple((low + n * step, low + (n + 1) * step) for n in range(CLASSES)),
+    )
+
+
+def presence(outcomes: Mapping[str, Sequence[str]], numbers: Sequence[int]) -> Presence:
+    """Place sites by rounds, a mark for each outcome.
+
+    Args:
+        outcomes: Row name to an outcome for each round: a key of ``MARKS``.
+        numbers: The rounds.
+    """
+    marks: dict[str, list[str]] = {name: [] for name in MARKS}
+    for line, row in enumerate(outcomes.values()):
+        for place, outcome in enumerate(row):
+            x, y = LEFT + _MARK * place, ROW * line + 4
+            marks[outcome].append(f"M{x:.0f} {y:.0f}{MARKS[outcome]}")
+    ticks = (
+        Tick(at=LEFT + 4.5 + _MARK * place, text=str(number))
+        for place, number in enumerate(numbers)
+        if not place or number % 10 == 0
+    )
+    return Presence(
+        width=LEFT + _MARK * len(numbers) + 4,
+        height=ROW * len(outcomes) + 22,
+        paths={name: "".join(each) for name, each in marks.items() if each},
+        marks=MARKS,
+        rows=tuple(Tick(at=ROW * n + 13, text=name) for n, name in enumerate(outcomes)),
+        columns=tuple(ticks),
     )
 
 
@@ -136,8 +185,20 @@ def spark(values: Sequence[float | None], low: float, high: float) -> str:
     return " ".join(points)
 
 
-def _box(x: float, y: float, width: float) -> str:
-    across = max(0.8, width - (1.0 if width > 4 else 0.0))
+def _alike(classes: Sequence[int | None], *, apart: bool) -> Iterator[tuple[int, int, int]]:
+    """Yield class, first place and number of neighbours of one class; each alone if ``apart``."""
+    place = 0
+    for which, same in groupby(classes):
+        count = len(list(same))
+        if which is not None:
+            yield from (
+                ((which, place + n, 1) for n in range(count)) if apart else ((which, place, count),)
+            )
+        place += count
+
+
+def _box(x: float, y: float, width: float, *, gap: bool) -> str:
+    across = max(0.8, width - (1.0 if gap else 0.0))
     return f"M{x:.1f} {y:.0f}h{across:.1f}v{ROW - 2:.0f}h-{across:.1f}z"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aggregator import attendance, figures, first_screen
@@ -20,21 +21,22 @@ from aggregator.wording import interval, score, subtitle
 
 MOST_PANELS = 12
 _SHOWN = 6  # hospitals with a curve, where there are more than fit
-_REPLIES = "SELECT round, phase, site, outcome, reason_code, bytes FROM replies"
 _LAST_ROUNDS = 30  # of the strip of presence
 
 
 def run_context(book: Book) -> dict[str, Any]:
     """Return what the page of one run shows."""
     rounds, turns = book.rounds(), book.turns()
-    replies = book.rows(_REPLIES)
+    recent = rounds[-_LAST_ROUNDS:]
+    replies = book.replies_that_tell(recent[0]["round"] if recent else 0)
     run = book.run(rounds=rounds, events=turns, replies=replies)
     metric = book.primary()
-    rows = book.measured(metric)
-    audits = [row for row in rows if not row["window"]]
-    points = _points(audits)
-    latest = _latest(audits)
+    cells = book.cells(metric)
+    last = max((number for _, window, number, _ in cells if not window), default=0)
+    latest = book.release(metric, last)
     shown = _shown(run, latest)
+    points = _points(book.curves(metric, shown))
+    lately = replace(run, tables=run.tables | {"rounds": tuple(recent)})
     return {
         "run": run,
         "banner": banner_of(run),
@@ -46,10 +48,13 @@ def run_context(book: Book) -> dict[str, Any]:
         "latest": latest,
         "left_out": len(run.sites) - sum(name in run.sites for name in shown),
         "worst": _worst(run, latest),
-        "heat": _heat(run, rows),
+        "heat": _heat(run, cells),
         "absences": attendance.sentences(run),
-        "grid": {site: line[-_LAST_ROUNDS:] for site, line in attendance.grid(run).items()},
-        "rounds": attendance.round_lines(run)[-_LAST_ROUNDS:],
+        "presence": charts.presence(
+            {run.label(site): line for site, line in attendance.grid(lately).items()},
+            [int(row["round"]) for row in recent],
+        ),
+        "rounds": len(recent),
     }
 
 
@@ -60,11 +65,6 @@ def _points(rows: Sequence[Row]) -> dict[str, list[figures.Point]]:
             point = (int(row["round"]), float(row["value"]), row["lo"], row["hi"])
             found.setdefault(str(row["site"]), []).append(point)
     return found
-
-
-def _latest(rows: Sequence[Row]) -> dict[str, Row]:
-    last = max((int(row["round"]) for row in rows), default=0)
-    return {str(row["site"]): row for row in rows if row["round"] == last}
 
 
 def _shown(run: Run, latest: Mapping[str, Row]) -> list[str]:
@@ -90,9 +90,9 @@ def _worst(run: Run, latest: Mapping[str, Row]) -> dict[str, str] | None:
     }
 
 
-def _heat(run: Run, rows: Sequence[Row]) -> charts.Heat | None:
-    releases = list(dict.fromkeys((row["window"], row["round"]) for row in rows))
-    values = {(row["site"], row["window"], row["round"]): row["value"] for row in rows}
+def _heat(run: Run, cells: Sequence[tuple[str, str, int, float | None]]) -> charts.Heat | None:
+    releases = list(dict.fromkeys((window, number) for _, window, number, _ in cells))
+    values = {(site, window, number): value for site, window, number, value in cells}
     names = [window or f"{number}" for window, number in releases]
     table = {run.label(s): [_finite(values.get((s, *one))) for one in releases] for s in run.sites}
     return charts.heat(table, names) if releases else None

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from histories import History, write_history
 from starlette.testclient import TestClient
 
-from aggregator import checkpoints
+from aggregator import attendance, checkpoints
+from aggregator.dashboard import charts
+from aggregator.dashboard.book import opened
+from aggregator.dashboard.run_page import run_context
+from aggregator.run_folder import read_run
 from aggregator.store import Store
 from fedrad import audit_log
 
@@ -153,3 +158,33 @@ def write_model(folder: Path) -> str:
     state = checkpoints.RoundState(round=1, committed=1, model_digest=digest(model), accepted={})
     checkpoints.write_round(folder, state, model, moments={})
     return digest(model)
+
+
+def test_the_course_says_of_attendance_what_the_report_says(troubled: Path) -> None:
+    """The page reads some of the replies; the report reads all."""
+    whole = read_run(troubled)
+    with opened(troubled, letters_only=False) as book:
+        few = run_context(book)
+        replies = book.replies_that_tell(7)
+    assert few["absences"] == attendance.sentences(whole)
+    assert attendance.sentences(replace(whole, tables=whole.tables | {"replies": replies})) == (
+        attendance.sentences(whole)
+    )
+    assert len(replies) < len(whole.tables["replies"])
+
+
+def test_every_mark_of_presence_is_drawn_once(troubled: Path) -> None:
+    with opened(troubled, letters_only=False) as book:
+        drawn = run_context(book)["presence"]
+    marks = sum(drawn.paths[outcome].count("M") for outcome in drawn.paths)
+    assert marks == len(drawn.rows) * 8
+    assert set(drawn.paths) >= {"done", "refused"}
+
+
+def test_neighbours_of_one_class_are_one_box_and_cover_all() -> None:
+    drawn = charts.heat({"a": [0.0, 0.0, 1.0, None] * 60}, [str(n) for n in range(240)])
+    assert drawn
+    width = charts.WIDEST / 240
+    across = [float(w) for path in drawn.paths for w in re.findall(r"h(\d+\.\d)v", path)]
+    assert len(across) == 120
+    assert sum(across) == pytest.approx(180 * width, abs=0.05 * 120)
