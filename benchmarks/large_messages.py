@@ -42,7 +42,7 @@ from site_client.node.connector import connector_plan, new_secret
 
 TENSORS = 20
 _SITE = """
-import sys, time
+import sys, threading, time
 from fedrad.flower.tasks import *
 from fedrad.parameters import digest
 from fedrad.protocol.codec import decode_request, encode_reply
@@ -59,16 +59,24 @@ def app(message, context):
         return encode_reply(Reply(**same, outcome="abstained"), message)
     done = {"outcome": "done", "update": update, "update_digest": digest(update), "steps": 1}
     return encode_reply(Reply(**same, **done), message)
+def alive(task, done):
+    while not done.wait(10.0) and task.beat():
+        pass
 while True:
+    done = threading.Event()
     try:
         offer = source.acquire()
         if offer is None:
             time.sleep(0.2)
             continue
         task = ClientTask(runtime, offer)
-        answer(runtime, offer.token, task.open(), app)
+        opened = task.open()
+        threading.Thread(target=alive, args=(task, done), daemon=True).start()
+        answer(runtime, offer.token, opened, app)
     except UNREACHABLE:
         time.sleep(0.5)
+    finally:
+        done.set()
 """
 
 

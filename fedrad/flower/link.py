@@ -17,6 +17,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
+from fedrad.flower.busy import wait_for_the_database
 from fedrad.flower.lookup import private
 from fedrad.flower.messages import quiet
 
@@ -42,6 +43,7 @@ class LinkOptions:
 def run_link(options: LinkOptions) -> None:
     """Be the SuperLink; ends the process, never returns."""
     quiet()
+    wait_for_the_database()
     _handlers.push_messages = push_own_messages
     sys.argv = ["flower-superlink", *_arguments(options)]
     _entry()
