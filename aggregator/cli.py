@@ -14,6 +14,7 @@ from aggregator import (
     deployment_commands,
     enrolment_commands,
     model_commands,
+    tracking_commands,
     watch_commands,
 )
 from fedrad.commands import AsJson, Program, emit, screen_columns, whole_numbers
@@ -26,6 +27,7 @@ app.add_typer(decision_commands.app)
 app.add_typer(watch_commands.app)
 app.add_typer(dashboard_commands.app)
 app.add_typer(model_commands.app)
+app.add_typer(tracking_commands.app)
 
 
 @app.command()

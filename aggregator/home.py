@@ -47,6 +47,9 @@ listen = {listen}            # where it answers here
 # socket = "dashboard.sock"          # for the institution's own proxy, which says who asks:
 # user_header = "X-Remote-User"
 # role_header = "X-Fedrad-Role"      # viewer or operator
+
+[trackers]                           # told released numbers while start runs; letters, always
+# mlflow = "https://mlflow.example.org"
 """
 
 
@@ -150,6 +153,21 @@ class DashboardSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerSettings:
+    """``[trackers]``: who else is told released numbers."""
+
+    mlflow: str = ""  # a tracking URI; empty: nobody
+
+    def __post_init__(self) -> None:
+        refuse_problems("trackers", self)
+
+    def problems(self) -> Iterator[str]:
+        """Yield one line for each value that cannot be used."""
+        if self.mlflow and (not self.mlflow.isprintable() or ":" not in self.mlflow):
+            yield f"mlflow must be a tracking URI such as https://..., got {self.mlflow!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CoordinatorSettings:
     """The whole of ``aggregator.toml``."""
 
@@ -158,6 +176,7 @@ class CoordinatorSettings:
     ports: Ports = field(default_factory=Ports)
     certificates: CertificateSettings = field(default_factory=CertificateSettings)
     dashboard: DashboardSettings = field(default_factory=DashboardSettings)
+    trackers: TrackerSettings = field(default_factory=TrackerSettings)
 
     def __post_init__(self) -> None:
         refuse_problems("ports", self)

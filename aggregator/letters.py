@@ -41,6 +41,13 @@ class Letters:
         self._name = re.compile(rf"(?<![\w-])(?:{pattern})(?![\w-])", re.IGNORECASE)
         self._lower = {site.lower(): label for site, label in self._labels.items()}
 
+    @classmethod
+    def always(cls, run: Run) -> Letters:
+        """Return letters even where names are agreed: for readers outside the study."""
+        found = cls(run)
+        found.agreed = False
+        return found
+
     def of(self, site: str) -> str:
         """Return what readers call a site; ``*``, ``macro``, ``worst`` and strangers stay."""
         return site if self.agreed else self._labels.get(site, self.text(site))

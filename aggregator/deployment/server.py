@@ -24,6 +24,7 @@ from aggregator.deployment.state import only_server, write_note
 from aggregator.deployment.superlink import FOLDER, control, link_plan
 from aggregator.home import key_path, read_coordinator
 from aggregator.registry import Enrolled, read_sites
+from aggregator.tracking.follow import plan_of
 from fedrad import flower
 from fedrad.flower.control import Control
 from fedrad.flower.keys import bytes_of_key
@@ -73,6 +74,7 @@ class _Server:
                 grace_s=3.0,
             )
         )
+        self._beside = [Keeper(plan) for plan in plan_of(home)]  # nothing waits for them
         self._launcher: Launcher | None = None
         self._control = control(home)
         self._looked_s, self._open = 0.0, False
@@ -86,6 +88,8 @@ class _Server:
             return False
         self._launcher.tend()
         self._door.tend()
+        for keeper in self._beside:
+            keeper.tend()
         opened = not self._open and self._door.alive and self._gateway.answers(_TICK_S)
         if opened:
             self._open = True
@@ -95,6 +99,8 @@ class _Server:
     def end(self) -> None:
         """Stop in order: the door, the studies, Flower's server."""
         self._door.end()
+        for keeper in self._beside:
+            keeper.end()
         if self._launcher is not None:
             self._launcher.end()
         self._control.close()
