@@ -11,11 +11,19 @@ from collections.abc import Iterator
 
 import confined
 import pytest
-from contained import Contained, bare_image, mounts, need_podman, output, write_podman_settings
+from contained import (
+    Contained,
+    bare_image,
+    mounts,
+    need_networks,
+    need_podman,
+    output,
+    write_podman_settings,
+)
 from deployed import need_nginx
 from tiny_study import tiny_task
 
-pytestmark = pytest.mark.long  # until its time on a quiet machine is known
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +40,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contained]:
         }
         contained = Contained(folder, images, mounts())
         try:
+            need_networks(images["site"], mounts())
             contained.prepare()
             contained.paperwork(tiny_task("federation.rounds=1", "evaluation.every_rounds=1"))
             contained.start()

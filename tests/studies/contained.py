@@ -43,6 +43,21 @@ def need_podman() -> str:
     return output("podman", "--version").split()[-1]
 
 
+def need_networks(image: str, options: str) -> None:
+    """Skip where the kernel lets no container run on a network of its own."""
+    name = f"fedrad-probe-{os.getpid()}"
+    run = f"podman run --rm --network {name} {options} --entrypoint /usr/bin/true {image}"
+    try:
+        for command in (f"podman network create {name}", run):
+            ended = subprocess.run(
+                shlex.split(command), capture_output=True, text=True, check=False
+            )
+            if ended.returncode != 0:
+                pytest.skip(f"this host refuses containers on a network: {ended.stderr[-300:]}")
+    finally:
+        subprocess.run(["podman", "network", "rm", "-f", name], capture_output=True, check=False)
+
+
 def output(*words: str, **options: Any) -> str:
     """Run a program that must end well, and return what it prints."""
     ended = subprocess.run(words, capture_output=True, text=True, check=False, **options)
