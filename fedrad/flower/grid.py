@@ -2,8 +2,9 @@
 
 Flower hands a message to a node once. If the connection breaks before the node has it whole,
 nobody would ever send it again, and the round would wait for its deadline; here a question
-that its node has not confirmed is asked once more. A site that answers one question twice
-sends the reply that it kept. Seconds throughout.
+that its node has not confirmed is asked once more. So is one whose reply Flower handed out and
+nobody got, and, once, one that a site's worker died on. A site that answers one question
+twice sends the reply that it kept. Seconds throughout.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, cast
 from flwr.app import ArrayRecord, Error, Message, RecordDict
 
 from fedrad.flower.lookup import private
+from fedrad.flower.messages import APP_CRASHED
 from fedrad.flower.packing import Packer, unpack
 from fedrad.flower.pulling import pull
 from fedrad.flower.pushing import push
@@ -38,6 +40,7 @@ _POLL_S = 0.15  # the SuperLink needs about a tenth of that to answer
 _UNCONFIRMED_S = 30.0  # and what the bytes need; then twice that, and so on: it is asked again
 _SLOWEST = 2.0**20  # bytes a second that all sites together may need for what they were sent
 _MOST_TIMES = 4
+_AGAIN = {int(_ErrorCode.MESSAGE_UNAVAILABLE): _MOST_TIMES, APP_CRASHED: 2}  # times in all
 
 
 @dataclass(slots=True)
@@ -48,7 +51,8 @@ class _Question:
     packed: RecordDict
     next_s: float  # when to look whether its node has it
     wait_s: float
-    ids: list[str] = field(default_factory=list)  # of each time it was sent
+    ids: list[str] = field(default_factory=list)  # of each time it was sent, if still awaited
+    times: int = 1  # that it was sent
 
 
 class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not imported
@@ -137,24 +141,42 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
         wanted = sorted(key for question in self._out.values() for key in question.ids)
         answer = self._runtime_client.PullMessages(_pb.PullAppMessagesRequest(message_ids=wanted))
         for message, tree in zip(answer.messages_list, answer.message_object_trees, strict=True):
-            key = self._first[message.metadata.reply_to_message_id]
-            if self._out.pop(key, None) is not None:  # else it was answered twice
-                self._here[key] = (message, tree)
+            self._take(message, tree)
             self._patience.something_happened()
         now = time.monotonic()
         for key, question in self._out.items():
-            if now > question.next_s and len(question.ids) < _MOST_TIMES:
-                self._ask_again(key, question)
+            if now > question.next_s and question.times < _MOST_TIMES:
+                self._look_after(key, question)
         self._next_s = now + self._patience.wait_s()
 
-    def _ask_again(self, key: str, question: _Question) -> None:
-        """Send a question once more if its node, which is there, has not got it whole."""
+    def _take(self, message: Any, tree: Any) -> None:
+        """Note that a reply is here; one that says that there is none may be asked for again."""
+        lost = message.metadata.reply_to_message_id
+        key = self._first[lost]
+        question = self._out.get(key)
+        if question is None:  # it was answered twice
+            return
+        if message.HasField("error") and message.error.code in _AGAIN:
+            question.ids.remove(lost)
+            most = _AGAIN[message.error.code]
+            if question.ids or (question.times < most and self._ask_again(key, question)):
+                return
+        del self._out[key]
+        self._here[key] = (message, tree)
+
+    def _look_after(self, key: str, question: _Question) -> None:
+        """Send a question once more if its node has not got it whole."""
         question.wait_s *= 2
         question.next_s = time.monotonic() + question.wait_s
-        here = {node.node_id for node in self.get_nodes()}
-        if question.asked.dst_node_id not in here or self._confirmed(question.ids[-1]):
-            return
+        if not self._confirmed(question.ids[-1]):
+            self._ask_again(key, question)
+
+    def _ask_again(self, key: str, question: _Question) -> bool:
+        """Send a question once more, if its round is open and its node there; whether it was."""
         metadata = question.asked
+        here = {node.node_id for node in self.get_nodes()}
+        if math.isinf(question.next_s) or metadata.dst_node_id not in here:
+            return False
         again = Message(
             question.packed,
             metadata.dst_node_id,
@@ -162,11 +184,13 @@ class PolledGrid(_HttpGrid):  # type: ignore[misc,valid-type]  # looked up, not 
             ttl=metadata.ttl,
             group_id=metadata.group_id,
         )
-        _log.warning("a question is asked again: it did not arrive whole")
+        _log.warning("a question is asked again: it or its reply was lost")
         [new] = self._send([again], [question.packed])
         if new:
             question.ids.append(new)
+            question.times += 1
             self._first[new] = key
+        return bool(new)
 
     def _confirmed(self, message_id: str) -> bool:
         """Whether a node has a message: Flower then forgets the message's own object."""

@@ -20,6 +20,7 @@ from fedrad.flower.bundle import bundle_digest
 from fedrad.flower.tasks import (
     CLIENT_TASK,
     CRASHED,
+    RAISED,
     UNREACHABLE,
     ClientTask,
     Offer,
@@ -153,13 +154,15 @@ class Launcher:
     def _replace(self, task: ClientTask, trouble: str) -> None:
         _log.warning("the runner is replaced: %s", trouble)
         audit.record(self._home, self._clock, "runner replaced", sentence=trouble)
+        code = CRASHED if self.worker.died else RAISED
         self.worker.end()
-        self._tell(task, "the site's worker ended before its answer")
+        self._tell(task, "the site's worker ended before its answer", code)
         self._close(task)
 
-    def _tell(self, task: ClientTask, why: str) -> None:
+    def _tell(self, task: ClientTask, why: str, code: int = CRASHED) -> None:
+        """Answer for the runner; ``CRASHED``: the same question may be asked once more."""
         with suppress(*UNREACHABLE):  # the node has forgotten it: nobody asks
-            task.refuse(CRASHED, why)
+            task.refuse(code, why)
 
     def _keep_warm(self) -> None:
         self.worker.finished()

@@ -49,6 +49,11 @@ class Worker:
         return self._ready
 
     @property
+    def died(self) -> bool:
+        """Whether the runner is gone although nobody ended it."""
+        return self._child is not None and not self._child.alive
+
+    @property
     def pid(self) -> int:
         """The runner's process id; 0 without one."""
         return self._child.process.pid if self._child is not None else 0

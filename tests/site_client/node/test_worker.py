@@ -77,8 +77,10 @@ def test_a_runner_is_replaced_when_it_is_too_large_too_slow_or_dead(
     wait_for(worker.finished)  # nobody answers there: it gives up and says so
     assert worker.lost
     assert not worker.begun
+    assert not worker.died
     worker._child.process.kill()
     wait_for(lambda: "ended with status -9" in worker.trouble())
+    assert worker.died
 
 
 @pytest.mark.long
