@@ -2,7 +2,8 @@
 
 What a change of tags means depends on the images: a scanner that was only renamed leaves them
 as they are. And what a change of labels or scores means can be said only while the images are
-as before. So tags alone make a note, and labels and scores wait for quiet images. Statistics are
+as before. So tags alone make a note, and labels and scores are not added up in windows in which
+images or tags stand out, and wait while their sums are high. Statistics are
 ``statistics``' business and sums over windows ``cusum``'s; here are the rules.
 """
 
@@ -12,10 +13,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fedrad.shift.cusum import Path, path
+from fedrad.shift.cusum import Path, drift_of, path
 from fedrad.shift.statistics import Reading
 
 BAD_WINDOW = 1e-3  # p value under which one window is worth a note
+LOUD = 0.01  # p value of images or tags under which labels and scores of a window are not read
 _RULED_BY_IMAGES = ("label", "concept")
 _TAGS = "acquisition"
 
@@ -60,7 +62,9 @@ def judge(windows: Sequence[Mapping[str, Reading]], thresholds: Mapping[str, flo
         thresholds: From ``cusum.thresholds``.
     """
     paths = {
-        channel: path([_z(window, channel) for window in windows], threshold)
+        channel: path(
+            [_z(window, channel) for window in windows], threshold, drift=drift_of(channel)
+        )
         for channel, threshold in thresholds.items()
     }
     found = [_first(channel, paths, len(windows)) for channel in paths if channel != _TAGS]
@@ -68,7 +72,7 @@ def judge(windows: Sequence[Mapping[str, Reading]], thresholds: Mapping[str, flo
     notes = (
         *_bad_windows(windows),
         *_tags_alone(paths, len(windows)),
-        *_unjudged(paths, alarms, len(windows)),
+        *_unjudged(windows, paths, alarms),
     )
     return Judgement(alarms, notes, paths)
 
@@ -102,12 +106,26 @@ def _tags_alone(paths: Mapping[str, Path], windows: int) -> Iterator[Note]:
         yield Note(_TAGS, moved[0], "tags changed and images did not")
 
 
-def _unjudged(paths: Mapping[str, Path], alarms: Sequence[Alarm], windows: int) -> Iterator[Note]:
+def _unjudged(
+    windows: Sequence[Mapping[str, Reading]], paths: Mapping[str, Path], alarms: Sequence[Alarm]
+) -> Iterator[Note]:
+    """Yield the first window in which labels or scores stood out and images or tags did too."""
     for channel in _RULED_BY_IMAGES:
-        passed = [n for n in range(windows) if channel in paths and paths[channel].over(n)]
-        if passed and not any(alarm.channel == channel for alarm in alarms):
-            yield Note(channel, passed[0], "not judged: the images changed too")
+        if any(alarm.channel == channel for alarm in alarms):
+            continue
+        for number, window in enumerate(windows):
+            stands_out = channel in window and window[channel].p < LOUD
+            passed = channel in paths and paths[channel].over(number)
+            if (stands_out and _stands_out(window)) or passed:
+                yield Note(channel, number, "not judged: the images changed too")
+                break
+
+
+def _stands_out(window: Mapping[str, Reading]) -> bool:
+    return any(name in window and window[name].p < LOUD for name in ("image", _TAGS))
 
 
 def _z(window: Mapping[str, Reading], channel: str) -> float:
-    return window[channel].z if channel in window else math.nan
+    if channel not in window or (channel in _RULED_BY_IMAGES and _stands_out(window)):
+        return math.nan
+    return window[channel].z

@@ -1,8 +1,8 @@
 """Add readings up over windows: alarm where they stay high, and say since when.
 
-C_t = max(0, C_(t-1) + min(z_t, cap) - DRIFT) [1]. No window alone passes the threshold, for its
-part is cut to ``ONE_WINDOW`` of it and the change must be dated before it: a single bad window is
-a note, two in a row may be an alarm.
+C_t = max(0, C_(t-1) + min(z_t, cap) - drift) [1]. No window alone passes the threshold, for its
+part is cut to ``ONE_WINDOW`` of it, the change must be dated before it, and the sum without its
+largest part must be ``REST`` of it: one bad window is a note, two in a row may be an alarm.
 Thresholds hold the stated share of false alarms over a stated number of windows, by drawing
 whole paths at a site without change. The noisy reference is drawn once a path and stays: it
 moves all readings of a path together, which thresholds for independent windows would miss.
@@ -22,16 +22,22 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import chi2, norm
 
-from fedrad.shift.reference import Reference
+from fedrad.shift.estimates import View
+from fedrad.shift.reference import Reference, Spread
+from fedrad.shift.statistics import DIRECTED, joined
 
 Floats = npt.NDArray[np.float64]
+Parts = tuple[tuple[int, float], ...]  # of each: number of values, how unsure its variance is
 
-DRIFT = 0.75
+DRIFTS: Mapping[str, float] = {"label": 1.75, "concept": 1.1}
+"""What is taken off a reading by channel: much of prevalence, which has seasons."""
+DRIFT = 0.75  # of the channels that are not in ``DRIFTS``
 ONE_WINDOW = 0.6
+REST = 0.55
 PATHS = 1500
 HORIZON = 50  # windows
 STATED = 0.10  # share of unchanged sites with an alarm within the horizon
-WEIGHTS: Mapping[str, float] = {"image": 0.25, "label": 0.35, "concept": 0.25, "population": 0.15}
+WEIGHTS: Mapping[str, float] = {"image": 0.30, "label": 0.15, "concept": 0.40, "population": 0.15}
 """How the stated share is divided; tags alone raise no alarm but need a threshold for notes."""
 NOTES = 0.25
 _SEED = 20261121
@@ -40,38 +46,52 @@ _LARGEST = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A channel over windows: ``values`` (t,), and for each the window it changed in, if any."""
+    """A channel over windows: ``values`` (t,), and for each the window it changed in, if any.
+
+    ``rest`` (t,) are the sums without the largest part that each has of one window.
+    """
 
     values: Floats
+    rest: Floats
     since: tuple[int | None, ...]
     threshold: float
 
     def over(self, number: int) -> bool:
-        """Whether the sum has passed the threshold in this window, and began to rise before it."""
+        """Whether the sum has passed the threshold in this window, not by one window alone."""
         since = self.since[number]
-        return bool(self.values[number] > self.threshold) and since is not None and since < number
+        high = self.values[number] > self.threshold and self.rest[number] > REST * self.threshold
+        return bool(high) and since is not None and since < number
 
     def risen(self, number: int) -> bool:
         """Whether it has passed half of the threshold: too much to call the channel quiet."""
         return bool(self.values[number] > self.threshold / 2)
 
 
-def path(z: Sequence[float], threshold: float) -> Path:
+def path(z: Sequence[float], threshold: float, *, drift: float = DRIFT) -> Path:
     """Return the sums over windows in order; one that was not readable adds nothing.
 
     Args:
         z: Readings, NaN where there is none.
         threshold: From ``thresholds``.
+        drift: From ``drift_of``.
     """
-    value, start = 0.0, None
-    values, since = [], []
+    value, most, start = 0.0, 0.0, None
+    values, rest, since = [], [], []
     for number, reading in enumerate(z):
         if not np.isnan(reading):
-            value = max(0.0, value + min(reading, _cap(threshold)) - DRIFT)
+            part = min(reading, drift + ONE_WINDOW * threshold) - drift
+            value, most = max(0.0, value + part), max(most, part)
         start = None if value == 0 else number if start is None else start
+        most = 0.0 if start is None else most
         values.append(value)
+        rest.append(value - most)
         since.append(None if start is None else start + change(z[start : number + 1]))
-    return Path(np.array(values), tuple(since), threshold)
+    return Path(np.array(values), np.array(rest), tuple(since), threshold)
+
+
+def drift_of(channel: str) -> float:
+    """Return what is taken off each reading of a channel before it is added."""
+    return DRIFTS.get(channel, DRIFT)
 
 
 def change(z: Sequence[float]) -> int:
@@ -98,56 +118,60 @@ def thresholds(reference: Reference, *, windows: int, share: float = 1.0) -> dic
         windows: How many windows it was made of.
         share: Of the stated false alarms, in (0, 1]: less where several sites are judged.
     """
-    shape: dict[str, list[tuple[int, tuple[float, ...]]]] = {}
-    for (channel, _), (view, spread) in reference.parts.items():
-        uncertain: tuple[float, ...] = ()
-        if len(spread.factors) > 1:
-            part = spread.patients / np.outer(view.counts, view.counts) ** 0.5
-            whole = spread.factor * part + view.noise
-            share = float(np.trace(np.linalg.solve(whole, part))) / len(view.values)
-            deviation = float(np.sqrt(spread.weights @ (spread.factors - spread.factor) ** 2))
-            uncertain = (math.ceil(20 * share * deviation) / 20,)
-        shape.setdefault(channel, []).append((len(view.values), uncertain))
-    return {
-        channel: _threshold(tuple(parts), windows, share * STATED * WEIGHTS.get(channel, NOTES))
-        for channel, parts in shape.items()
-    }
+    found = {}
+    for channel in dict.fromkeys(channel for channel, _ in reference.parts):
+        parts = tuple(
+            (len(view.values), _uncertain(view, spread))
+            for (own, _), (view, spread) in reference.parts.items()
+            if own == channel
+        )
+        stated = share * STATED * WEIGHTS.get(channel, NOTES)
+        found[channel] = _threshold(channel, parts, windows, stated)
+    return found
+
+
+def _uncertain(view: View, spread: Spread) -> float:
+    """Return how unsure the variance of a part is: a relative deviation, in steps of .05."""
+    if len(spread.factors) == 1:
+        return 0.0
+    part = spread.patients / np.outer(view.counts, view.counts) ** 0.5
+    whole = spread.factor * part + view.noise
+    of_patients = float(np.trace(np.linalg.solve(whole, part))) / len(view.values)
+    deviation = float(np.sqrt(spread.weights @ (spread.factors - spread.factor) ** 2))
+    return math.ceil(20 * of_patients * deviation) / 20
 
 
 @lru_cache(maxsize=256)
-def _threshold(
-    parts: tuple[tuple[int, tuple[float, ...]], ...], windows: int, share: float
-) -> float:
+def _threshold(channel: str, parts: Parts, windows: int, share: float) -> float:
     """Return the least threshold that at most ``share`` of unchanged paths pass."""
-    z = _null_z(parts, windows)
-    low, high = DRIFT, _LARGEST
+    z, drift = _null_z(channel == DIRECTED, parts, windows), drift_of(channel)
+    low, high = drift, _LARGEST
     while high - low > 0.01:
         middle = (low + high) / 2
-        passed = np.mean(_highest(z, middle) > middle)
+        passed = np.mean(_highest(z, middle, drift) > middle)
         low, high = (middle, high) if passed > share else (low, middle)
     return round(high, 2)
 
 
 @lru_cache(maxsize=64)
-def _null_z(parts: tuple[tuple[int, tuple[float, ...]], ...], windows: int) -> Floats:
+def _null_z(directed: bool, parts: Parts, windows: int) -> Floats:
     """Return readings of a channel on unchanged paths, (paths, windows)."""
     rng = np.random.default_rng(_SEED)
     p = np.ones((PATHS, HORIZON))
     for size, uncertain in parts:
-        p = np.minimum(p, _null_p(size, windows, rng, *uncertain))
+        found = _null_p(size, windows, rng, spread=uncertain)
+        if directed:
+            found = _null_directed(size, windows, rng)
+        p = np.minimum(p, found)
     return np.asarray(norm.isf(np.clip(p * len(parts), 1e-15, 1 - 1e-15)))
 
 
-def _null_p(size: int, windows: int, rng: np.random.Generator, spread: float = 0.0) -> Floats:
-    """Return p values of unchanged paths in whitened coordinates.
+def _null_p(size: int, windows: int, rng: np.random.Generator, *, spread: float) -> Floats:
+    """Return p values of unchanged paths.
 
-    A window's own part has variance w, the reference's w / k, drawn once a path; together 1.
-    Where the spread of patients is uncertain, a path's own windows vary by a factor about 1.
+    Where ``spread`` is not 0, a path's windows vary by a factor about 1 that is not known.
     """
-    own = windows / (windows + 1)
-    fixed = rng.standard_normal((PATHS, 1, size)) * np.sqrt(1 - own)
-    free = rng.standard_normal((PATHS, HORIZON, size)) * np.sqrt(own)
-    square = np.square(fixed + free).sum(axis=-1)
+    square = np.square(_null_rest(size, windows, rng)).sum(axis=-1)
     if not spread:
         return np.asarray(chi2.sf(square, size))
     factor = rng.lognormal(-(spread**2) / 2, spread, (PATHS, 1))
@@ -156,14 +180,28 @@ def _null_p(size: int, windows: int, rng: np.random.Generator, spread: float = 0
     return np.asarray(chi2.sf(rows, size).mean(axis=-1))
 
 
-def _highest(z: Floats, threshold: float) -> Floats:
-    value = np.zeros(len(z))
-    highest = value
-    for column in np.minimum(z, _cap(threshold)).T:
-        value = np.maximum(0.0, value + column - DRIFT)
-        highest = np.maximum(highest, value)
+def _null_directed(size: int, windows: int, rng: np.random.Generator) -> Floats:
+    """Return p values of a part that is read both ways, as ``statistics`` joins them."""
+    rest = _null_rest(size, windows, rng)
+    return joined(chi2.sf(np.square(rest).sum(axis=-1), size), norm.sf(rest[..., 0]))
+
+
+def _null_rest(size: int, windows: int, rng: np.random.Generator) -> Floats:
+    """Return differences to the reference on unchanged paths in whitened coordinates.
+
+    A window's own part has variance w, the reference's w / k, drawn once a path; together 1.
+    """
+    own = windows / (windows + 1)
+    fixed = rng.standard_normal((PATHS, 1, size)) * np.sqrt(1 - own)
+    free = rng.standard_normal((PATHS, HORIZON, size)) * np.sqrt(own)
+    return np.asarray(fixed + free)
+
+
+def _highest(z: Floats, threshold: float, drift: float) -> Floats:
+    """Return the largest threshold that each path would pass, sum and rest of it alike."""
+    value, most, highest = np.zeros(len(z)), np.zeros(len(z)), np.zeros(len(z))
+    for column in np.minimum(z, drift + ONE_WINDOW * threshold).T - drift:
+        value = np.maximum(0.0, value + column)
+        most = np.where(value > 0, np.maximum(most, column), 0.0)
+        highest = np.maximum(highest, np.minimum(value, (value - most) / REST))
     return highest
-
-
-def _cap(threshold: float) -> float:
-    return DRIFT + ONE_WINDOW * threshold

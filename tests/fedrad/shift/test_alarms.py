@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
+from window_patients import reference
 
 from fedrad.shift.alarms import judge
-from fedrad.shift.cusum import _highest, _threshold, path
+from fedrad.shift.cusum import DRIFT, REST, _highest, _threshold, path, thresholds
 from fedrad.shift.estimates import CHANNELS
 from fedrad.shift.statistics import Reading
 
@@ -84,19 +85,43 @@ def test_a_sum_is_never_negative_and_dates_its_own_rise(z: list[float], threshol
         assert (since is None) == (one.values[number] == 0)
         assert since is None or (one.values[since:number] > 0).all()
     if z:
-        assert one.values.max() == pytest.approx(_highest(np.array([z]), threshold)[0])
+        passed = _highest(np.array([z]), threshold, DRIFT)[0] > threshold
+        over = (one.values > threshold) & (one.rest > REST * threshold)
+        assert passed == over.any()
 
 
 def test_thresholds_hold_their_share_of_false_alarms_on_other_draws() -> None:
     """Normal readings with a reference of six windows, drawn another way than the threshold."""
-    threshold = _threshold(((1, ()),), 6, 0.10)
+    threshold = _threshold("population", ((1, 0.0),), 6, 0.10)
     rng = np.random.default_rng(3)
     offset = rng.standard_normal((4000, 1)) / np.sqrt(6)
     both = np.abs(offset + rng.standard_normal((4000, 50))) / np.sqrt(1 + 1 / 6)
-    passed = np.mean(_highest(norm.isf(2 * norm.sf(both)), threshold) > threshold)
+    passed = np.mean(_highest(norm.isf(2 * norm.sf(both)), threshold, DRIFT) > threshold)
     assert 0.075 < passed < 0.125
 
 
+def test_a_bad_window_needs_more_than_half_a_threshold_of_others_to_become_an_alarm() -> None:
+    bad, h = windows(5, 1, image=8.0), THRESHOLDS["image"]
+    some = DRIFT + 0.5 * (REST - 0.05) * h
+    more = DRIFT + 0.5 * (REST + 0.05) * h
+    assert not judge(bad + windows(0, 2, image=some), THRESHOLDS).alarms
+    assert judge(bad + windows(0, 2, image=more), THRESHOLDS).alarms
+
+
+def test_scores_of_a_month_of_bad_images_are_not_added_up() -> None:
+    bad = windows(5, 1, image=8.0, concept=8.0)
+    assert not judge(bad + windows(0, 2, concept=2.2), THRESHOLDS).alarms
+    assert judge(windows(5, 1, concept=8.0) + windows(0, 2, concept=2.2), THRESHOLDS).alarms
+
+
+def test_a_share_of_the_false_alarms_raises_every_threshold() -> None:
+    before = reference(np.random.default_rng(5))
+    whole, third = (thresholds(before, windows=6, share=share) for share in (1.0, 1 / 3))
+    assert all(third[channel] >= whole[channel] for channel in CHANNELS)
+    assert third["image"] > whole["image"]
+    assert third["concept"] > whole["concept"]
+
+
 def test_a_rarer_alarm_needs_a_higher_sum() -> None:
-    lower, higher = (_threshold(((2, ()),), 6, share) for share in (0.10, 0.02))
+    lower, higher = (_threshold("population", ((2, 0.0),), 6, share) for share in (0.10, 0.02))
     assert higher > lower
