@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flwr.app import Context
 from flwr.serverapp import Grid
@@ -23,12 +24,9 @@ from aggregator.home import AUDIT
 from aggregator.identify import identify_sites
 from aggregator.registry import read_sites
 from aggregator.release import figures_of
-from aggregator.report import write_report
 from aggregator.run_folder import DATABASE
 from aggregator.setup import RunSetup
 from aggregator.studies import Study, read_study, run_folder
-from aggregator.watch import Collected
-from aggregator.watch_app import watch_app
 from aggregator.windows import WINDOWS
 from fedrad import flower
 from fedrad.clock import SystemClock
@@ -38,6 +36,9 @@ from fedrad.flower.keys import bytes_of_key
 from fedrad.flower.serving import serve
 from fedrad.parameters import Parameters, frozen, whole
 from fedrad.starting_weights import starting_model
+
+if TYPE_CHECKING:
+    from aggregator.watch import Collected
 
 ENGINE = "deployment"
 _log = logging.getLogger(__name__)
@@ -124,13 +125,21 @@ def _run(home: Path, study: Study, grid: Grid, context: Context) -> None:
         server_app(setup)(grid, context)
     finally:
         if (setup.folder / DATABASE).exists():
-            _log.info("report: %s", write_report(setup.folder))
+            _report(setup.folder)
 
 
 def _watch(home: Path, study: Study, grid: Grid, context: Context) -> None:
+    from aggregator.watch_app import watch_app
+
     setup = run_setup(home, study)
     watch_app(setup, _log_windows)(grid, context)
-    _log.info("report: %s", write_report(setup.folder))
+    _report(setup.folder)
+
+
+def _report(folder: Path) -> None:
+    from aggregator.report import write_report
+
+    _log.info("report: %s", write_report(folder))
 
 
 def _log_windows(found: Collected) -> None:

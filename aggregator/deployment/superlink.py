@@ -11,7 +11,6 @@ from pathlib import Path
 from aggregator.authority import CA, LOOPBACK, LOOPBACK_KEY
 from aggregator.home import key_path, read_coordinator
 from fedrad.flower.control import Control
-from fedrad.flower.link import LinkOptions, run_link
 from fedrad.flower.tasks import Runtime
 from fedrad.processes import GIVES_MEMORY_BACK, Plan
 
@@ -48,6 +47,8 @@ def secret(home: Path) -> bytes:
 
 def main(home: Path) -> None:
     """Be Flower's server."""
+    from fedrad.flower.link import LinkOptions, run_link  # much of Flower, for this program alone
+
     ports = read_coordinator(home).ports
     run_link(
         LinkOptions(
