@@ -22,17 +22,22 @@ _LOGS |= {"gateway": "gateway/nginx.log"}
 
 
 @app.command()
-def start(home: Home) -> None:
-    """Open the coordinator to its hospitals until Ctrl-C or stop; what dies is started again."""
+def start(home: Home, as_json: AsJson = False) -> None:
+    """Open the coordinator to its hospitals until Ctrl-C or stop; what dies is started again.
+
+    With --json one object is printed once hospitals can come.
+    """
     import logging
+    import os
 
     from aggregator.deployment.server import serve
     from fedrad.processes import Stop
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
-    serve(
-        home.absolute(), Stop(), ready=lambda: typer.echo("open; Ctrl-C or fedrad-aggregator stop")
-    )
+    home = home.absolute()
+    table = {"state": "open", "home": str(home), "pid": os.getpid()}
+    said = "open; Ctrl-C or fedrad-aggregator stop"
+    serve(home, Stop(), ready=lambda: emit(as_json, table, said))
 
 
 @app.command()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aggregator.decision_commands import By, Home, Reason, Run, Study
 from fedrad.clock import SystemClock
-from fedrad.commands import AsJson, emit
+from fedrad.commands import AsJson, Quiet, emit, to_stderr
+
+if TYPE_CHECKING:
+    from aggregator.studies import Study as StudyRecord
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -47,10 +51,36 @@ def promote(  # noqa: PLR0913, PLR0917  # one parameter an option
 
 
 @app.command()
+def compare(
+    number: Annotated[int, typer.Argument(metavar="ROUND", help="The new model.", min=1)],
+    home: Home = None,
+    study: Study = "",
+    as_json: AsJson = False,
+) -> None:
+    """Ask every hospital to compare a round's model with the one in use, on the same patients.
+
+    Each answers with noised counts of disagreement, charged like an evaluation; `promote` reads
+    them. Asking again asks only who has not answered. Ends with 1 if nobody has.
+    """
+    from aggregator import decisions
+    from aggregator.paired import answered
+
+    place = decisions.place_of(home, study, None)
+    if home is not None:
+        _compare(home.absolute(), study, number)
+    sites = answered(place.folder, number)
+    text = f"round {number}: compared at {', '.join(sites) or 'no hospital'}"
+    emit(as_json, {"round": number, "sites": list(sites)}, text)
+    if not sites:
+        raise typer.Exit(1)
+
+
+@app.command()
 def monitor(
     home: Home = None,
     study: Study = "",
     run: Run = None,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Collect the windows that are over for the model in use, and say what they show.
@@ -62,7 +92,7 @@ def monitor(
 
     place = decisions.place_of(home if run is None else None, study, run)
     if run is None and home is not None:
-        _collect(home.absolute(), study)
+        _collect(home.absolute(), study, quiet=quiet)
     table = _standing(place.folder)
     emit(as_json, table, _as_text(table))
     if table["alarms"]:
@@ -72,12 +102,24 @@ def monitor(
 def _collect(home: Path, study: str) -> None:
     from aggregator.deployment import runs
 
+    _follow(home, study, runs.begin_watch)
+
+
+def _compare(home: Path, study: str, number: int) -> None:
+    from aggregator.deployment import runs
+
+    _follow(home, study, lambda home, chosen: runs.begin_compare(home, chosen, number))
+
+
+def _follow(home: Path, study: str, begin: Callable[[Path, StudyRecord], int]) -> None:
+    from aggregator.deployment import runs
+
     chosen = runs.study_for(home, study, None)
     with runs.server_up(home):
-        number = runs.begin_watch(home, chosen)
+        number = begin(home, chosen)
         ended = runs.follow(home, number, lambda line: typer.echo(line, err=True))
     if ended.outcome != "completed":
-        typer.echo(f"collecting is {ended.outcome}: {ended.details}", err=True)
+        typer.echo(f"it is {ended.outcome}: {ended.details}", err=True)
         raise typer.Exit(3)
 
 

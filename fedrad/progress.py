@@ -42,6 +42,27 @@ def counted(
         yield item
 
 
+class Pace:
+    """How long the rest of some work takes at the pace so far, where no loop counts it."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._first: tuple[float, float] | None = None  # when, and how much was done
+
+    def left(self, done: float, total: float) -> str:
+        """Return ``", about 3 min left"`` to end a line with.
+
+        Empty at the first call, from which the pace is taken, and while nothing was done since.
+        """
+        now = self._clock.monotonic_s()
+        if self._first is None:
+            self._first = now, done
+        begun, before = self._first
+        if done <= before or done >= total:
+            return ""
+        return f", {left((now - begun) / (done - before) * (total - done))}"
+
+
 def left(seconds: float) -> str:
     """Return how long work may still take, as people say it."""
     if seconds < 5:

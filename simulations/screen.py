@@ -20,6 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fedrad.progress import Pace
+
 _PHASES = {"train": "training", "evaluate": "scoring"}
 
 
@@ -31,6 +33,7 @@ class Screen:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._head = ""
+        self._pace, self._rest = Pace(), ""
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -48,6 +51,7 @@ class Screen:
     def bar(self, text: str, total: int) -> Iterator[None]:
         """Show a bar over ``total`` steps while the body runs."""
         start_s = time.monotonic()
+        self._pace = Pace()
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -71,6 +75,7 @@ class Screen:
     def round_started(self, round_number: int, *, committed: int, rounds: int) -> None:
         """Name the round in the bar."""
         self._head = f"round {round_number} of {rounds}"
+        self._rest = self._pace.left(committed, rounds)
         self._show(self._head, completed=committed)
 
     def waiting_for(self, phase: str, sites: Collection[str]) -> None:
@@ -85,7 +90,7 @@ class Screen:
         elif state == "held":
             self.say(f"  round {round_number} is held: the model was worse at several sites")
         elif not self._console.is_terminal and round_number % 5 == 0:
-            self.say(f"  {self._head}")
+            self.say(f"  {self._head}{self._rest}")
 
     def evaluation_done(self, round_number: int) -> None:
         """Do nothing: the report shows releases."""

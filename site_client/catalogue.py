@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from fedrad import durable
+from fedrad.progress import Say, silent
 from site_client import home as site_home
 from site_client.identities import REASON as UNUSABLE
 from site_client.identities import unusable
@@ -32,11 +33,12 @@ QUARANTINE = "quarantine.csv"
 _LOG = logging.getLogger(__name__)
 
 
-def update_catalogue(home: Path) -> pd.DataFrame:
+def update_catalogue(home: Path, *, say: Say = silent) -> pd.DataFrame:
     """Bring the catalogue up to date with the archive, and write it if anything changed.
 
     Args:
         home: The site's folder; ``catalogue.parquet`` and ``quarantine.csv`` are written.
+        say: Told how far long work is.
 
     Returns:
         One row for each file, sorted by path: the columns of ``Row``, ``reason``, which is
@@ -50,7 +52,9 @@ def update_catalogue(home: Path) -> pd.DataFrame:
     register = read_register(settings.patients, site_home.split_key(home))
     scan = Scan(settings.archive.path, settings.reading, register)
     before = _kept_rows(home)
-    table = scan.compared(scan.update(before, save=lambda rows: write_catalogue(home, rows)))
+    table = scan.compared(
+        scan.update(before, save=lambda rows: write_catalogue(home, rows), say=say)
+    )
     if not table.equals(before):
         write_catalogue(home, table)
     table = table.assign(**_reasons(table, settings.patients, register))
@@ -58,7 +62,7 @@ def update_catalogue(home: Path) -> pd.DataFrame:
     return table
 
 
-def look_at(folder: Path) -> pd.DataFrame:
+def look_at(folder: Path, *, say: Say = silent) -> pd.DataFrame:
     """Return the catalogue of any folder, without settings or home; nothing is written.
 
     Pseudonyms are those of this one look. Columns are those of ``update_catalogue``.
@@ -69,7 +73,7 @@ def look_at(folder: Path) -> pd.DataFrame:
     lists = PatientLists()
     register = read_register(lists, secrets.token_bytes(site_home.KEY_BYTES))
     scan = Scan(folder, Reading(), register)
-    table = scan.compared(scan.update(_no_rows(), save=lambda _: None))
+    table = scan.compared(scan.update(_no_rows(), save=lambda _: None, say=say))
     return table.assign(**_reasons(table, lists, register))
 
 

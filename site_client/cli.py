@@ -72,6 +72,7 @@ def catalogue(
     archive: Annotated[
         Path | None, typer.Option(help="Look at this folder; needs no settings, writes nothing.")
     ] = None,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """List the archive's images, one row each, without reading pixels."""
@@ -79,9 +80,9 @@ def catalogue(
     from site_client.holdings import as_table, as_text
 
     if archive is not None:
-        counts = as_table(look_at(archive.absolute()))
+        counts = as_table(look_at(archive.absolute(), say=to_stderr(quiet)))
     elif home is not None:
-        counts = as_table(update_catalogue(home))
+        counts = as_table(update_catalogue(home, say=to_stderr(quiet)))
     else:
         raise typer.BadParameter("name the site's folder, --home, or any folder, --archive")
     emit(as_json, counts, as_text(counts))
@@ -204,6 +205,7 @@ def check(  # noqa: PLR0913, PLR0917  # one parameter an option
 def freeze(
     home: Home,
     task_path: Annotated[Path, typer.Option("--task", help="A study's task.toml.")],
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Seal a study's cohort: what comes later enters monitoring windows only."""
@@ -211,7 +213,7 @@ def freeze(
     from site_client.freeze import as_table, as_text
     from site_client.freeze import freeze as seal_cohort
 
-    seal, before = seal_cohort(home, task_path, SystemClock())
+    seal, before = seal_cohort(home, task_path, SystemClock(), say=to_stderr(quiet))
     emit(as_json, as_table(seal, before=before), as_text(seal, before=before))
 
 

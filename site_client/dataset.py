@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrad.errors import DamagedStateError
+from fedrad.progress import Say, silent
 from fedrad.task import Task, task_hash
 from site_client import home as site_home
 from site_client.catalogue import update_catalogue, write_quarantine
@@ -110,13 +111,14 @@ class PatientDataset:
         return PatientRecord(patient, _stack(files.images), self.labels.get(patient), truth)
 
 
-def load_split(home: Path, task: Task, split: Split) -> PatientDataset:
+def load_split(home: Path, task: Task, split: Split, *, say: Say = silent) -> PatientDataset:
     """Load one split of a task, preparing what is not yet in the cache.
 
     Args:
         home: The site's folder.
         task: Decides which images, labels and recipe.
         split: ``train``, ``audit``, ``window`` or ``test``.
+        say: Told how far long work is.
 
     Returns:
         The split's patients; possibly none.
@@ -128,7 +130,7 @@ def load_split(home: Path, task: Task, split: Split) -> PatientDataset:
         NotReadyError: The task is private and too many studies belong to nobody.
         SettingsError: ``site.toml`` or the recipe's constants cannot be used.
     """
-    return _load(home, task, split, "needed")
+    return _load(home, task, split, "needed", say=say)
 
 
 def load_images(home: Path, task: Task, split: Split) -> PatientDataset:
@@ -139,13 +141,15 @@ def load_images(home: Path, task: Task, split: Split) -> PatientDataset:
     return _load(home, task, split, "unknown")
 
 
-def _load(home: Path, task: Task, split: Split, truth: Truth) -> PatientDataset:
+def _load(
+    home: Path, task: Task, split: Split, truth: Truth, *, say: Say = silent
+) -> PatientDataset:
     settings = read_site(home)
-    catalogue = update_catalogue(home)
+    catalogue = update_catalogue(home, say=say)
     if task.privacy.enabled:
         refuse_many_unusable(count_unusable(catalogue, settings.patients.max_studies))
     findings = list_findings(home, settings.patients, catalogue)
-    loaded = _loaded(Place(home, settings, task, catalogue), split, truth)
+    loaded = _loaded(Place(home, settings, task, catalogue), split, truth, say=say)
     roster = Roster(task_hash(task), split, names_of(catalogue, loaded.files))
     InUse(roster, _arrays(home, loaded.files)).keep(home)
     return PatientDataset(
@@ -157,16 +161,16 @@ def _load(home: Path, task: Task, split: Split, truth: Truth) -> PatientDataset:
     )
 
 
-def _loaded(place: Place, split: Split, truth: Truth) -> Frozen:
+def _loaded(place: Place, split: Split, truth: Truth, *, say: Say) -> Frozen:
     """Return the split as sealed, with what came later where that counts; else as it is now."""
     seal = read_seal(place.home, task_hash(place.task))
     if seal is None:
-        return _prepared(place, _cohort(place, split, truth), split)
+        return _prepared(place, _cohort(place, split, truth), split, say=say)
     frozen = load_frozen(place, seal, split)
     if split != "window":
         return frozen
     more = later(_cohort(place, split, truth), seal, cap=place.task.data.max_images_per_patient)
-    came = _prepared(place, more, split)
+    came = _prepared(place, more, split, say=say)
     return joined(frozen, came)
 
 
@@ -180,9 +184,9 @@ def _cohort(place: Place, split: Split, truth: Truth) -> Cohort:
     return cohort
 
 
-def _prepared(place: Place, cohort: Cohort, split: Split) -> Frozen:
+def _prepared(place: Place, cohort: Cohort, split: Split, *, say: Say) -> Frozen:
     preparation = place.preparation()
-    files = preparation.patients(cohort)
+    files = preparation.patients(cohort, say=say)
     preparation.finish(f"{place.task.task.name} {split}")
     return Frozen(files, cohort.labels, cohort.warnings)
 

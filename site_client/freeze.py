@@ -16,6 +16,7 @@ import pandas as pd
 
 from fedrad.clock import Clock, stamp
 from fedrad.errors import DataError, DeclinedError
+from fedrad.progress import Say, silent
 from fedrad.task import Task, read_task, task_hash
 from site_client import audit
 from site_client import home as site_home
@@ -51,13 +52,14 @@ class _Found:
     files: dict[str, PatientFiles]
 
 
-def freeze(home: Path, task_path: Path, clock: Clock) -> tuple[Seal, bool]:
+def freeze(home: Path, task_path: Path, clock: Clock, *, say: Say = silent) -> tuple[Seal, bool]:
     """Seal the cohort of a task, or find it sealed.
 
     Args:
         home: The site's folder.
         task_path: The study's ``task.toml``.
         clock: Where the time comes from.
+        say: Told how far long work is.
 
     Returns:
         The seal, and whether it was there before.
@@ -70,10 +72,10 @@ def freeze(home: Path, task_path: Path, clock: Clock) -> tuple[Seal, bool]:
     """
     settings, task = read_site(home), read_task(task_path)
     apply_lists(home, settings, clock)
-    table = update_catalogue(home)
+    table = update_catalogue(home, say=say)
     if task.privacy.enabled:
         refuse_many_unusable(count_unusable(table, settings.patients.max_studies))
-    found = _prepared(home, settings, task, table)
+    found = _prepared(home, settings, task, table, say=say)
     seal = _sealed(home, settings, task, table, found, time=stamp(clock))
     before = read_seal(home, task_hash(task))
     if before is not None:
@@ -115,7 +117,7 @@ def as_text(seal: Seal, *, before: bool) -> str:
 
 
 def _prepared(
-    home: Path, settings: SiteSettings, task: Task, table: pd.DataFrame
+    home: Path, settings: SiteSettings, task: Task, table: pd.DataFrame, *, say: Say
 ) -> dict[Split, _Found]:
     names = pseudonyms(site_home.split_key(home))
     admitted = admit(table, task)
@@ -123,7 +125,7 @@ def _prepared(
     found: dict[Split, _Found] = {}
     for split in SPLITS:
         cohort = assemble(admitted, task, split=split, settings=settings, names=names)
-        found[split] = _Found(cohort, preparation.patients(cohort))
+        found[split] = _Found(cohort, preparation.patients(cohort, say=say))
         write_quarantine(home, task.task.name, cohort.refused)
     preparation.finish(f"{task.task.name} freeze")
     if not any(one.files for one in found.values()):

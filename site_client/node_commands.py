@@ -18,18 +18,22 @@ Home = Annotated[
 
 
 @app.command()
-def start(home: Home) -> None:
+def start(home: Home, as_json: AsJson = False) -> None:
     """Take part: answer the coordinator's questions until Ctrl-C, within the site's hours.
 
-    One connection out, to the address of [coordinator]; no port beyond the loopback.
+    One connection out, to the address of [coordinator]; no port beyond the loopback. With
+    --json one object is printed once the programs were started.
     """
     import logging
+    import os
 
     from fedrad.processes import Stop
     from site_client.node.start import keep_site
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
-    keep_site(home.absolute(), Stop(), ready=lambda: typer.echo("started; Ctrl-C ends it"))
+    home = home.absolute()
+    table = {"state": "started", "home": str(home), "pid": os.getpid()}
+    keep_site(home, Stop(), ready=lambda: emit(as_json, table, "started; Ctrl-C ends it"))
 
 
 @app.command()

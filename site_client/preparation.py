@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from fedrad.durable import file_digest
+from fedrad.progress import Say, counted, silent
 from fedrad.task import Task
 from site_client.archive.faults import UnusableFileError
 from site_client.archive.readers import Answer, Outcome, Readers, Request
@@ -62,7 +63,7 @@ class Preparation:
         self._refused: dict[str, UnusableFileError] = {}
         self._fresh_digests = False
 
-    def patients(self, cohort: Cohort) -> dict[str, PatientFiles]:
+    def patients(self, cohort: Cohort, *, say: Say = silent) -> dict[str, PatientFiles]:
         """Return the files of each patient that has at least one usable unit.
 
         A patient's first units are tried; for each that cannot be used the next one, until
@@ -71,7 +72,7 @@ class Preparation:
         made: dict[str, Made | None] = {}
         with Readers(self._limits, self._modules(cohort)) as readers:
             while wanted := [u for units in cohort.units.values() for u in self._next(units, made)]:
-                made.update(self._prepared(readers, wanted))
+                made.update(self._prepared(readers, wanted, say))
         found = {patient: _files(units, made) for patient, units in cohort.units.items()}
         return {patient: files for patient, files in found.items() if files.images}
 
@@ -98,7 +99,7 @@ class Preparation:
         return ("site_client.unit_files", reader, *(("site_client.masks",) if drawn else ()))
 
     def _prepared(
-        self, readers: Readers, wanted: Sequence[Unit]
+        self, readers: Readers, wanted: Sequence[Unit], say: Say
     ) -> Iterator[tuple[str, Made | None]]:
         missing: list[Unit] = []
         for unit in wanted:
@@ -113,7 +114,8 @@ class Preparation:
                 else:
                     yield unit.name, found
         requests = (self._request(unit) for unit in missing)
-        for number, outcome in readers.as_done(requests):
+        done = readers.as_done(requests)
+        for number, outcome in counted(done, say, what="preparing images", total=len(missing)):
             yield missing[number].name, self._kept(missing[number], outcome)
 
     def _request(self, unit: Unit) -> Request:

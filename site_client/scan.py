@@ -8,12 +8,13 @@ interrupted, so that the next call goes on there.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fedrad.progress import Say, counted, silent
 from site_client.archive.facts import Facts
 from site_client.archive.faults import UnusableFileError
 from site_client.archive.folder import ArchiveFile, Listing, list_archive
@@ -44,12 +45,15 @@ class Scan:
             f"{_VERSION}-{register_version(register)}-{register.names.of('caps', repr(caps))}"
         )
 
-    def update(self, before: pd.DataFrame, save: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
+    def update(
+        self, before: pd.DataFrame, save: Callable[[pd.DataFrame], None], *, say: Say = silent
+    ) -> pd.DataFrame:
         """Return one row for each file of the folder, sorted by path.
 
         Args:
             before: Rows of an earlier call; those that still hold are not read again.
             save: Called with all rows known so far, in the middle of long work.
+            say: Told how far long work is.
 
         Raises:
             ArchiveError: The folder is missing.
@@ -60,16 +64,22 @@ class Scan:
         rows: list[Row] = []
         try:
             with Readers(self._limits) as readers:
-                for at in range(0, len(fresh), _SAVE_EVERY):
-                    if at:
-                        save(_sorted(kept, rows))
-                    batch = fresh[at : at + _SAVE_EVERY]
-                    told = iter_facts(readers, self._folder, batch, KEYWORDS)
-                    rows += (self._row(file, facts) for file, facts in told)
+                told = self._told(readers, fresh, lambda: save(_sorted(kept, rows)))
+                for file, facts in counted(told, say, what="reading files", total=len(fresh)):
+                    rows.append(self._row(file, facts))  # saved meanwhile
         except BaseException:
             save(_sorted(kept, rows))
             raise
         return _sorted(kept, rows + self._refused(listing))
+
+    def _told(
+        self, readers: Readers, fresh: Sequence[ArchiveFile], save: Callable[[], None]
+    ) -> Iterator[tuple[ArchiveFile, Facts | UnusableFileError]]:
+        for at in range(0, len(fresh), _SAVE_EVERY):
+            if at:
+                save()
+            batch = fresh[at : at + _SAVE_EVERY]
+            yield from iter_facts(readers, self._folder, batch, KEYWORDS)
 
     def compared(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows with a digest for each file that shares its instance with another.

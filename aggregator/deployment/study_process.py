@@ -27,7 +27,7 @@ from aggregator.release import figures_of
 from aggregator.run_folder import DATABASE
 from aggregator.setup import RunSetup
 from aggregator.studies import Study, read_study, run_folder
-from aggregator.windows import WINDOWS
+from aggregator.windows import COMPARISON, WINDOWS
 from fedrad import flower
 from fedrad.clock import SystemClock
 from fedrad.contract import Contract
@@ -35,6 +35,7 @@ from fedrad.errors import FedradError, RunError
 from fedrad.flower.keys import bytes_of_key
 from fedrad.flower.serving import serve
 from fedrad.parameters import Parameters, frozen, whole
+from fedrad.progress import Pace
 from fedrad.starting_weights import starting_model
 
 if TYPE_CHECKING:
@@ -47,9 +48,13 @@ _log = logging.getLogger(__name__)
 class LoggedProgress:
     """Tells the run's log how far the run is, in lines that a person follows."""
 
+    def __init__(self) -> None:
+        self._pace = Pace()
+
     def round_started(self, round_number: int, *, committed: int, rounds: int) -> None:
-        """Say which round begins."""
-        _log.info("round %d begins; %d of %d are finished", round_number, committed, rounds)
+        """Say which round begins, and how long the rest may take."""
+        rest = self._pace.left(committed, rounds)
+        _log.info("round %d begins; %d of %d are finished%s", round_number, committed, rounds, rest)
 
     def waiting_for(self, phase: str, sites: Collection[str]) -> None:
         """Say who has not answered yet."""
@@ -73,6 +78,9 @@ def study_of(home: Path, name: str) -> Callable[[Grid, Context], None]:
     """
     if name.endswith(WINDOWS):
         return partial(_watch, home, read_study(home, name.removesuffix(WINDOWS)))
+    if COMPARISON in name:
+        study, _, number = name.partition(COMPARISON)
+        return partial(_compare, home, read_study(home, study), int(number))
     return partial(_run, home, read_study(home, name))
 
 
@@ -134,6 +142,12 @@ def _watch(home: Path, study: Study, grid: Grid, context: Context) -> None:
     setup = run_setup(home, study)
     watch_app(setup, _log_windows)(grid, context)
     _report(setup.folder)
+
+
+def _compare(home: Path, study: Study, number: int, grid: Grid, context: Context) -> None:
+    from aggregator.watch_app import compare_app
+
+    compare_app(run_setup(home, study), number)(grid, context)
 
 
 def _report(folder: Path) -> None:

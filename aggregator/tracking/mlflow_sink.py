@@ -19,6 +19,7 @@ from fedrad.errors import SettingsError, UnreachableError
 _STATES = {"done": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "interrupted": "KILLED"}
 _ID = "fedrad.id"
 _MOST = 500  # points of one request; MLflow takes 1,000
+_SILENT = ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT")
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
 
@@ -31,7 +32,7 @@ class MlflowSink:
         Raises:
             SettingsError: MLflow is not installed, or does not know such an address.
         """
-        os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        os.environ |= dict.fromkeys(_SILENT, "true")
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
         try:

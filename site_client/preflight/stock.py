@@ -88,7 +88,7 @@ def take_stock(place: Place, say: Say) -> Stock:
 
 def _stages(place: Place, stock: Stock, say: Say) -> Iterator[Stock]:
     say("listing the archive")
-    table = update_catalogue(place.home)
+    table = update_catalogue(place.home, say=say)
     admitted = admit(table, place.task)
     yield (stock := dataclasses.replace(stock, catalogue=table, images=admitted.images))
     if admitted.images.empty:
@@ -107,7 +107,8 @@ def _stages(place: Place, stock: Stock, say: Say) -> Iterator[Stock]:
         return
     say(f"preparing the images of {sum(len(one.units) for one in cohorts.values())} patients")
     yield dataclasses.replace(
-        stock, datasets={split: load_split(place.home, place.task, split) for split in SPLITS}
+        stock,
+        datasets={split: load_split(place.home, place.task, split, say=say) for split in SPLITS},
     )
 
 

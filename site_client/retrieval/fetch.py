@@ -23,6 +23,7 @@ from pathlib import Path
 from fedrad import durable
 from fedrad.clock import Clock
 from fedrad.errors import FedradError, RunError, SettingsError
+from fedrad.progress import Pace
 from site_client import home as site_home
 from site_client.archive.pacs import Pacs, PacsError, Series, Study
 from site_client.archive_settings import Archive, Query
@@ -101,6 +102,7 @@ class _Fetch:
     ) -> None:
         self.report = Report()
         self._archive, self._clock, self._say, self._said = archive, clock, say, ""
+        self._pace, self._share, self._batches = Pace(clock), 0.0, 1
         names = pseudonyms(site_home.split_key(home))
         self._store = Store(archive.path, names, reading)
         self._progress: Progress = read_progress(home)
@@ -116,12 +118,17 @@ class _Fetch:
 
     def whole(self, query: Query) -> None:
         """Go through everything that the query asks."""
-        for batch in iter_batches(query, self._clock.now().astimezone().date()):
+        batches = list(iter_batches(query, self._clock.now().astimezone().date()))
+        self._batches = len(batches)
+        self._pace.left(0, self._batches)
+        for number, batch in enumerate(batches):
+            self._share = float(number)
             studies = self._find_studies(query, batch)
             asked = {study.uid: self._find_series(query, study) for study in studies}
             self._retrieve([series for found in asked.values() for series in found])
             for study in studies:
                 self._note_study(query, study, asked[study.uid])
+            self._share = number + 1.0
             self._tell()
 
     def close(self) -> None:
@@ -134,7 +141,7 @@ class _Fetch:
     def _tell(self) -> None:
         if self._said != as_line(self.report):
             self._said = as_line(self.report)
-            self._say(self._said)
+            self._say(self._said + self._pace.left(self._share, self._batches))
 
     def _find_studies(self, query: Query, batch: Batch) -> list[Study]:
         found: dict[str, Study] = {}
@@ -189,6 +196,7 @@ class _Fetch:
         for future in as_completed(futures):
             outcome, error = future.result()
             self._count(outcome)
+            self._share += 1 / len(futures)
             if error is not None:
                 raise error
             if self._clock.monotonic_s() - said_s > 5:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fedrad.progress import counted, left
+from fedrad.progress import Pace, counted, left
 
 
 class Ticking:
@@ -56,3 +56,12 @@ def test_lines_are_seconds_apart() -> None:
 )  # fmt: skip
 def test_time_left_is_said_as_people_say_it(seconds: float, said: str) -> None:
     assert left(seconds) == said
+
+
+def test_a_pace_is_taken_from_the_first_look() -> None:
+    """A run that is taken up at round 10 of 20 counts its own rounds alone."""
+    pace = Pace(Ticking(60.0))
+    assert pace.left(10, 20) == ""
+    assert pace.left(10, 20) == "", "nothing was done yet"
+    assert pace.left(12, 20) == ", about 8 min left"  # 120 s for two, eight more
+    assert pace.left(20, 20) == ""
