@@ -128,6 +128,11 @@ class ClientTask:
         self._message = pulled
         return _pack(found.SerializeToString(), pulled.SerializeToString())
 
+    @property
+    def message_id(self) -> str:
+        """The SHA-256 by which Flower names the task's message; empty before it was opened."""
+        return str(self._message.messages_list[0].metadata.message_id) if self._message else ""
+
     def beat(self) -> bool:
         """Tell the SuperNode that the task is alive; ``False``: it has given it up."""
         return bool(self._client.SendTaskHeartbeat(_pb.SendTaskHeartbeatRequest()).success)

@@ -107,7 +107,8 @@ class Launcher:
         wrong = self._refusal(task.offer)
         if wrong:
             _log.warning("a task was refused: %s", wrong)
-            audit.record(self._home, self._clock, "task refused", sentence=wrong)
+            about = {"message": task.message_id, "bundle": task.offer.bundle_digest}
+            audit.record(self._home, self._clock, "task refused", sentence=wrong, **about)
             task.refuse(flower.REFUSED, f"the site refuses: {wrong}")
             task.close()
             return

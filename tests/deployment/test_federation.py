@@ -19,6 +19,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -40,6 +41,7 @@ from fedrad.flower.bundle import bundle
 from fedrad.flower.serving import serve
 from fedrad.flower.tasks import TaskSource
 from fedrad.protocol.messages import SCHEMA
+from site_client import audit
 from site_client.node.start import keep_site
 from site_client.settings_edit import put_values
 
@@ -249,9 +251,15 @@ def test_a_hostile_bundle_is_refused_by_every_site_before_it_is_unpacked(
     assert not (tmp_path / "mark").exists()
     assert not bell.rung
     assert not unpacked(federation, "evil")
+    asked = {reply.metadata.reply_to_message_id for reply in replies}
     for site in SITES:
-        notes = (federation.homes.home(site) / "audit.jsonl").read_text()
-        assert "task refused" in notes
+        note = _refusals(federation.homes.home(site))[-1]
+        assert note["message"] in asked
+        assert note["bundle"] == offer.bundle_digest
+
+
+def _refusals(home: Path) -> list[dict[str, Any]]:
+    return [note for note in audit.read(home) if note["kind"] == "task refused"]
 
 
 def test_a_message_that_a_site_does_not_take_is_refused_before_it_fills_its_memory(
