@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aggregator import checkpoints
@@ -17,13 +18,14 @@ from aggregator.lineage import CHANGING, read_lineage
 from aggregator.run_folder import DATABASE
 from aggregator.store import Store
 from aggregator.tables import Release
-from aggregator.windows import PROMOTE, compared
+from aggregator.windows import PROMOTE, compared, promoted
 from fedrad import audit_log
 from fedrad.clock import Clock
 from fedrad.durable import canonical_json
 from fedrad.errors import RunError
 from fedrad.parameters import digest
 from fedrad.shift.gate import Change, Verdict, judge
+from fedrad.shift.pairs import together
 
 COLUMN = {"promote": PROMOTE, "harm shown": "harm", "cannot tell": "cannot-tell"}
 
@@ -67,7 +69,7 @@ def promote(place: Place, number: int, decider: Decider, clock: Clock, *, insist
         if read_lineage(store).states.get(number) not in CHANGING:
             raise RunError(f"round {number} made no model that could be promoted")
         model = digest(checkpoints.read_released(place.folder, number))
-        said, reasons = ask(store, number)
+        said, reasons = ask(store, place.folder, number)
         used = said == "promote" or (said == "cannot tell" and insists)
         if used and said != "promote":
             reasons = (*reasons, f"{decider.by} decided: {decider.reason}")
@@ -76,11 +78,15 @@ def promote(place: Place, number: int, decider: Decider, clock: Clock, *, insist
     return found
 
 
-def ask(store: Store, number: int) -> tuple[str, tuple[str, ...]]:
-    """Return what the gate says of a round's model, and why."""
-    sites = compared(store, number)
+def ask(store: Store, folder: Path, number: int) -> tuple[str, tuple[str, ...]]:
+    """Return what the gate says of a round's model against the one in use, and why."""
+    used = promoted(store)
+    if used is None or used.round == number:
+        return "cannot tell", ("no other model is in use to compare it with",)
+    before, after = (checkpoints.read_released(folder, n) for n in (used.round, number))
+    sites = compared(store, number, digest(together(before, after)))
     if not sites:
-        why = "no site has compared it with the model in use on the same patients"
+        why = "no site has compared it with the model in use; fedrad-aggregator compare asks them"
         return "cannot tell", (why,)
     verdict = judge(sites)
     return verdict.decision, tuple(_reasons(verdict))

@@ -11,7 +11,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from aggregator.windows import WINDOWS
+from aggregator.windows import COMPARISON, WINDOWS
 from fedrad import durable
 from fedrad.contract import Contract, read_contract, write_contract
 from fedrad.enrolment import STUDY
@@ -47,7 +47,7 @@ def study_folder(home: Path, name: str) -> Path:
 
 def run_folder(home: Path, name: str) -> Path:
     """Return where a study's rounds, and its windows, are recorded; absent before the first."""
-    name = name.removesuffix(WINDOWS)
+    name = name.removesuffix(WINDOWS).partition(COMPARISON)[0]
     return study_folder(home, name).parents[1] / "runs" / name
 
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flwr.app import Message
 from flwr.serverapp import Grid
 
 from aggregator import checkpoints, shifts
-from aggregator.exchange import receive
+from aggregator.asking import Question, ask_sums
 from aggregator.intake import Asked, Intake
 from aggregator.members import Members
 from aggregator.release import figures_of
@@ -24,9 +23,8 @@ from aggregator.store import Store, report_rows
 from aggregator.tables import Action, Alarm, Metric, Report, Shift, Table
 from aggregator.windows import Promoted, promoted, records, released
 from fedrad.errors import RunError
-from fedrad.parameters import Parameters, digest
-from fedrad.protocol.codec import encode_arrays, encode_request
-from fedrad.protocol.messages import Block, Phase, Request
+from fedrad.parameters import Parameters
+from fedrad.protocol.messages import Block, Phase
 from fedrad.shift.agreed import (
     RECORD,
     calendar_of,
@@ -49,7 +47,6 @@ PROPOSED: Mapping[str, str] = {
     "population": "ask-about-patients",
 }
 """What a person is proposed to do about an alarm of a kind."""
-_TTL_MARGIN_S = 600.0
 _FINAL = ("done", "refused")  # outcomes after which a window is not asked again
 
 
@@ -100,35 +97,10 @@ class Watch:
         nodes = {n: site for n, site in self._members.asked.items() if site not in told}
         if not nodes:
             return False
-        messages = list(self._messages(number, phase, model, nodes))
-        ids = [message_id for message_id in grid.push_messages(messages) if message_id]
-        self._intake.sent(messages)
-        sums: dict[str, tuple[Block, ...]] = {}
-        wait_s = self._setup.task.federation.deadline_s
-        for reply in receive(grid, ids, wait_s, clock=self._setup.clock):
-            sums |= self._intake.take_sums(reply, self._rows)
-        self._intake.close()
+        question = Question(number, phase, model, self._rows)
+        sums = ask_sums(self._setup, self._intake, grid=grid, nodes=nodes, question=question)
         self._note(number, phase, sums)
         return bool(sums)
-
-    def _messages(
-        self, number: int, phase: Phase, model: Parameters, nodes: Mapping[int, str]
-    ) -> Iterator[Message]:
-        arrays, wait_s = encode_arrays(model), self._setup.task.federation.deadline_s
-        for node, site in nodes.items():
-            request = Request(
-                study=self._setup.contract.study,
-                task_hash=self._setup.contract.task_hash,
-                round=number,
-                phase=phase,
-                model_digest=digest(model),
-                deadline_s=wait_s,
-                ledger_head=self._intake.heads.get(site, ""),
-            )
-            self._intake.expect(node, request, site)
-            content = encode_request(request, arrays)
-            ttl_s = wait_s + _TTL_MARGIN_S
-            yield Message(content, node, "query", ttl=ttl_s, group_id=str(number))
 
     def _rows(self, asked: Asked, blocks: tuple[Block, ...]) -> Iterator[Report]:
         request, task = asked.request, self._setup.task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,6 +56,7 @@ def compare(
     number: Annotated[int, typer.Argument(metavar="ROUND", help="The new model.", min=1)],
     home: Home = None,
     study: Study = "",
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask every hospital to compare a round's model with the one in use, on the same patients.
@@ -67,7 +69,7 @@ def compare(
 
     place = decisions.place_of(home, study, None)
     if home is not None:
-        _compare(home.absolute(), study, number)
+        _compare(home.absolute(), study, number, quiet=quiet)
     sites = answered(place.folder, number)
     text = f"round {number}: compared at {', '.join(sites) or 'no hospital'}"
     emit(as_json, {"round": number, "sites": list(sites)}, text)
@@ -99,25 +101,28 @@ def monitor(
         raise typer.Exit(1)
 
 
-def _collect(home: Path, study: str) -> None:
+def _collect(home: Path, study: str, *, quiet: bool) -> None:
     from aggregator.deployment import runs
 
-    _follow(home, study, runs.begin_watch)
+    _follow(home, study, runs.begin_watch, quiet=quiet)
 
 
-def _compare(home: Path, study: str, number: int) -> None:
+def _compare(home: Path, study: str, number: int, *, quiet: bool) -> None:
     from aggregator.deployment import runs
 
-    _follow(home, study, lambda home, chosen: runs.begin_compare(home, chosen, number))
+    begin = partial(runs.begin_compare, number=number)
+    _follow(home, study, begin, quiet=quiet)
 
 
-def _follow(home: Path, study: str, begin: Callable[[Path, StudyRecord], int]) -> None:
+def _follow(
+    home: Path, study: str, begin: Callable[[Path, StudyRecord], int], *, quiet: bool
+) -> None:
     from aggregator.deployment import runs
 
     chosen = runs.study_for(home, study, None)
     with runs.server_up(home):
         number = begin(home, chosen)
-        ended = runs.follow(home, number, lambda line: typer.echo(line, err=True))
+        ended = runs.follow(home, number, to_stderr(quiet))
     if ended.outcome != "completed":
         typer.echo(f"it is {ended.outcome}: {ended.details}", err=True)
         raise typer.Exit(3)

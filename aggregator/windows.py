@@ -20,6 +20,7 @@ from fedrad.shift.windows import Released
 
 COMPARE = "compare"  # stands in the column ``window`` of a paired comparison
 PROMOTE = "promote"
+COMPARISON = ".compare-"  # after the name of a study, before a round: it is to be compared
 WINDOWS = ".windows"  # after the name of a study, which has no dot: its windows are to be collected
 
 
@@ -62,9 +63,16 @@ def records(store: Store, model: Promoted, phase: Phase) -> dict[str, Released]:
     }
 
 
-def compared(store: Store, number: int) -> dict[str, tuple[Block, ...]]:
-    """Return each site's paired comparison of the model of round ``number``."""
-    found = _blocks(store.rows("reports", round=number, window=COMPARE), {"disagreement", "labels"})
+def compared(store: Store, number: int, pair: str) -> dict[str, tuple[Block, ...]]:
+    """Return each site's paired comparison of the model of round ``number``.
+
+    Args:
+        store: The run.
+        number: The round that made the new model.
+        pair: Digest of both models together: a comparison with another model is another's.
+    """
+    rows = store.rows("reports", round=number, window=COMPARE, model_digest=pair)
+    found = _blocks(rows, {"disagreement", "labels"})
     return {site: blocks for (site, _), blocks in sorted(found.items())}
 
 

@@ -11,7 +11,7 @@ stays in the site's own ``audit.jsonl``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -37,7 +37,7 @@ from fedrad.protocol.messages import Block, Reply, Request, reply_id
 from fedrad.shift.agreed import SHARES
 from fedrad.site_report import noised
 from fedrad.starting_weights import refuse_other_start
-from site_client import audit, guard, outbox, outcomes, own_figures, study, windows
+from site_client import audit, guard, outbox, outcomes, own_figures, pairs, study, windows
 from site_client.approvals import refuse_unapproved
 from site_client.augmentation import augmenter
 from site_client.dataset import load_split
@@ -45,24 +45,24 @@ from site_client.device import device_of
 from site_client.journal import Journal
 from site_client.measure import exact_of_split, measure_split
 from site_client.patients import Split
-from site_client.settings import FILE, SiteSettings, read_site
+from site_client.settings import SiteSettings, read_site
 from site_client.study import Duty, accept
 from site_client.training.local_parameters import only_accounted
 from site_client.training.loop import StepPlan, no_pause, train_round
 from site_client.training.readiness import refuse_untrainable
 from site_client.training.source import PatientSource, kept_features
 from site_client.windows import WindowPatients
-from site_client.withdrawal import apply_lists, evict
+from site_client.withdrawal import apply_lists, evict, stamp
 
 if TYPE_CHECKING:
     from torch import nn
 
 Patients = TypeVar("Patients", bound=PatientSource)
 _NOISE = {"evaluate": "audit"}  # phase -> what a simulation draws its noise for
-_Stamp = tuple[tuple[int, int], ...]
 _STREAM: dict[str, Split] = {  # phase -> whose patients
     "train": "train",
     "evaluate": "audit",
+    "compare": "audit",
     **dict.fromkeys(SHARES, "window"),
 }
 
@@ -71,7 +71,7 @@ _STREAM: dict[str, Split] = {  # phase -> whose patients
 class _Loaded:
     """Patients of one split as they are kept between rounds."""
 
-    stamp: _Stamp
+    stamp: tuple[tuple[int, int], ...]
     source: PatientSource
     roster: str
 
@@ -146,7 +146,8 @@ class Site:
     @property
     def _phases(self) -> dict[str, Callable[[Duty, Reply], Reply]]:
         whole: dict[str, Callable[[Duty, Reply], Reply]] = dict.fromkeys(SHARES, self._window)
-        return whole | {"train": self._train, "evaluate": self._evaluate, "query": _query}
+        whole |= {"train": self._train, "evaluate": self._evaluate, "query": _query}
+        return whole | {"compare": self._compare}
 
     def _train(self, duty: Duty, reply: Reply) -> Reply:
         module = self._module(duty)
@@ -183,6 +184,15 @@ class Site:
         if charge.exact:
             blocks = (*blocks, exact_of_split(module, source, duty.task))
         return self._released(duty, reply, blocks, charge)
+
+    def _compare(self, duty: Duty, reply: Reply) -> Reply:
+        both = pairs.each(duty)
+        for one in both:
+            self._module(one)  # what does not fit is refused before the charge
+        charge = duty.charge(reply.reply_id, "audit")
+        source = self._paid(duty, charge, partial(self._source, duty, "audit"))
+        before, after = (pairs.scored(self._module(one), source, one) for one in both)
+        return self._released(duty, reply, pairs.sums(before, after, source, duty), charge)
 
     def _window(self, duty: Duty, reply: Reply) -> Reply:
         windows.refuse_not_due(duty, self._clock)
@@ -267,15 +277,15 @@ class Site:
         They are looked up anew when the hospital changes a setting, a label or a list of
         patients, or moves its archive; new images count from the next start.
         """
-        key, stamp = (duty.request.task_hash, split), tuple(_stamp(self._home, duty.settings))
-        if key not in self._sources or self._sources[key].stamp != stamp:
+        key, now = (duty.request.task_hash, split), tuple(stamp(self._home, duty.settings))
+        if key not in self._sources or self._sources[key].stamp != now:
             if apply_lists(self._home, duty.settings, self._clock).left:
                 self._sources.clear()
             dataset = load_split(self._home, duty.task, split)
             for sentence in (*dataset.warnings, *guard.few(duty.settings, split, len(dataset))):
                 self._warn(f"{duty.task.task.name}, {split} patients: {sentence}")
             source = kept_features(self._network(duty), dataset, duty.task)
-            self._sources[key] = _Loaded(stamp, source, dataset.roster)
+            self._sources[key] = _Loaded(now, source, dataset.roster)
             if not self._runtime.simulated:  # a simulation tries tasks that no site approved
                 evict(self._home, duty.settings.approval.studies)
         return self._sources[key].source
@@ -385,12 +395,3 @@ class Site:
 def _query(duty: Duty, reply: Reply) -> Reply:
     del duty
     return reply
-
-
-def _stamp(home: Path, settings: SiteSettings) -> Iterator[tuple[int, int]]:
-    """Yield what changes when a person changes who takes part, or where the images are."""
-    lists = settings.patients
-    for path in (home / FILE, settings.labels.file, lists.mapping, lists.include, lists.exclude):
-        status = path.stat() if path is not None and path.exists() else None
-        yield (status.st_mtime_ns, status.st_size) if status else (0, 0)
-    yield int(settings.archive.path.is_dir()), 0

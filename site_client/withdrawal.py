@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from site_client.catalogue import FILE as CATALOGUE
 from site_client.patient_lists import Known, Lists, known_patients, read_lists
 from site_client.patients import read_register
 from site_client.seal import sealed_tasks
-from site_client.settings import SiteSettings
+from site_client.settings import FILE, SiteSettings
 
 WITHDRAWN = Path("state", "withdrawn.json")
 
@@ -107,6 +107,15 @@ def catalogued_patients(home: Path) -> Known:
     if not path.exists():
         return {}
     return known_patients(pd.read_parquet(path, columns=["listed_as", "patient"]))
+
+
+def stamp(home: Path, settings: SiteSettings) -> Iterator[tuple[int, int]]:
+    """Yield what changes when a person changes who takes part, or where the images are."""
+    lists = settings.patients
+    for path in (home / FILE, settings.labels.file, lists.mapping, lists.include, lists.exclude):
+        status = path.stat() if path is not None and path.exists() else None
+        yield (status.st_mtime_ns, status.st_size) if status else (0, 0)
+    yield int(settings.archive.path.is_dir()), 0
 
 
 def _lists(home: Path, settings: SiteSettings, using: list[rosters.InUse]) -> Lists:

@@ -29,7 +29,7 @@ from aggregator.registry import read_sites
 from aggregator.run_folder import DATABASE
 from aggregator.store import Store
 from aggregator.studies import Study, read_study, run_folder, study_names
-from aggregator.windows import WINDOWS
+from aggregator.windows import COMPARISON, WINDOWS
 from fedrad.errors import RunError, SettingsError, UnreachableError
 from fedrad.flower.control import FlowerRun
 from fedrad.flower.tasks import COMPLETED, UNREACHABLE
@@ -127,11 +127,20 @@ def begin_watch(home: Path, study: Study) -> int:
         UnreachableError: The server does not answer.
         RunError: The study trains: its rounds and its windows have one folder.
     """
+    return _begin_after(home, study, WINDOWS)
+
+
+def begin_compare(home: Path, study: Study, number: int) -> int:
+    """Start the comparison of a round's model with the one in use; as ``begin_watch``."""
+    return _begin_after(home, study, f"{COMPARISON}{number}")
+
+
+def _begin_after(home: Path, study: Study, what: str) -> int:
     if study.name in read_under_way(home):
-        raise RunError(f"{study.name} is under way; collect its windows when its rounds are over")
+        raise RunError(f"{study.name} is under way; ask again when its rounds are over")
     connection = control(home)
     try:
-        return connection.start_run(study.name + WINDOWS, SCHEMA)
+        return connection.start_run(study.name + what, SCHEMA)
     except UNREACHABLE as error:
         raise UnreachableError(f"the server of {home} does not answer: {error}") from None
     finally:

@@ -1,0 +1,58 @@
+"""Two models in one message, to be compared on the same patients; and whether sums are of that.
+
+The request names the digest of both together, so that a comparison with another model in use is
+another question. Counting is ``gate``'s business; whom to ask is the aggregator's.
+"""
+
+from __future__ import annotations
+
+from fedrad.errors import ProtocolError
+from fedrad.parameters import Parameters
+from fedrad.protocol.checks import check_sums
+from fedrad.protocol.messages import Block
+from fedrad.task import Task
+
+BEFORE, AFTER = "in-use/", "new/"
+SIZES = {"disagreement": 4, "labels": 2}
+
+
+def may_compare(task: Task) -> bool:
+    """Whether the task grants comparisons: it has windows, and labels that a model calls."""
+    return task.monitoring is not None and task.task.kind == "classification"
+
+
+def together(before: Parameters, after: Parameters) -> Parameters:
+    """Return both models as one set of tensors.
+
+    Args:
+        before: The model in use.
+        after: The new one, of the same parameters.
+    """
+    pair = {BEFORE: before, AFTER: after}
+    return {f"{whose}{name}": model[name] for whose, model in pair.items() for name in model}
+
+
+def apart(both: Parameters) -> tuple[Parameters, Parameters]:
+    """Return the model in use and the new one.
+
+    Raises:
+        ProtocolError: A tensor belongs to neither, or the two are not of the same parameters.
+    """
+    found: dict[str, Parameters] = {BEFORE: {}, AFTER: {}}
+    for name, tensor in both.items():
+        whose = next((prefix for prefix in found if name.startswith(prefix)), "")
+        if not whose:
+            raise ProtocolError("a tensor of a comparison belongs to neither model")
+        found[whose][name.removeprefix(whose)] = tensor
+    if not found[BEFORE] or found[BEFORE].keys() != found[AFTER].keys():
+        raise ProtocolError("a comparison needs two models of the same parameters")
+    return found[BEFORE], found[AFTER]
+
+
+def check_comparison(blocks: tuple[Block, ...], *, audit_sigma: float) -> None:
+    """Refuse sums that are no comparison, or noised less than agreed.
+
+    Raises:
+        ProtocolError: Names the block and what is wrong with it.
+    """
+    check_sums(blocks, SIZES, sigma=audit_sigma)
