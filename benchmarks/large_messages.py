@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "studies"
 
 import deployed
 import numpy as np
+from answering import environment
 from deployed import STUDY, Federation, command_lines, make_doors
 from round_overhead import SITES, Stock, echo_bundle
 
@@ -42,41 +43,13 @@ from site_client.node.connector import connector_plan, new_secret
 
 TENSORS = 20
 _SITE = """
-import sys, threading, time
-from fedrad.flower.tasks import *
-from fedrad.parameters import digest
+import sys
+from answering import answer_tasks, honest
 from fedrad.protocol.codec import decode_request, encode_reply
-from fedrad.protocol.messages import Reply, reply_id
-runtime = Runtime("127.0.0.1:" + sys.argv[1])
-source = TaskSource(runtime, sys.argv[2].encode())
+_, port, secret, _home, site = sys.argv
 def app(message, context):
-    asked, model = decode_request(message)
-    update = {name: tensor * tensor.dtype.type(1e-3) for name, tensor in model.items()}
-    same = {f: getattr(asked, f) for f in ("study", "task_hash", "round", "phase", "model_digest")}
-    del model
-    same["reply_id"] = reply_id(asked, sys.argv[4])
-    if asked.phase != "train":
-        return encode_reply(Reply(**same, outcome="abstained"), message)
-    done = {"outcome": "done", "update": update, "update_digest": digest(update), "steps": 1}
-    return encode_reply(Reply(**same, **done), message)
-def alive(task, done):
-    while not done.wait(10.0) and task.beat():
-        pass
-while True:
-    done = threading.Event()
-    try:
-        offer = source.acquire()
-        if offer is None:
-            time.sleep(0.2)
-            continue
-        task = ClientTask(runtime, offer)
-        opened = task.open()
-        threading.Thread(target=alive, args=(task, done), daemon=True).start()
-        answer(runtime, offer.token, opened, app)
-    except UNREACHABLE:
-        time.sleep(0.5)
-    finally:
-        done.set()
+    return encode_reply(honest(*decode_request(message), site), message)
+answer_tasks(app, port, secret)
 """
 
 
@@ -111,7 +84,8 @@ def our_rounds(folder: Path, mib: int, rounds: int) -> tuple[dict[str, int], lis
             shared = new_secret(home).decode()
             running.children[site] = Child(connector_plan(home, port))
             command = (sys.executable, "-c", _SITE, str(port), shared, str(home), site)
-            plan = Plan(name="runner", command=command, log=folder / f"{site}-runner.log")
+            log = folder / f"{site}-runner.log"
+            plan = Plan(name="runner", command=command, log=log, environment=environment())
             running.children[f"{site}-runner"] = Child(plan)
         running.until_online(SITES, 300.0)
         return _measured(running, mib)
@@ -150,7 +124,7 @@ def _measured(running: Federation, mib: int) -> tuple[dict[str, int], list[int]]
         )
         serve(place, offer.token, lambda _: server_app(setup))
         mark = str(running.homes.folder)
-        kinds = {"SuperLink": "deployment.superlink", "node": "connector", "runner": "ClientTask"}
+        kinds = {"SuperLink": "deployment.superlink", "node": "connector", "runner": "answer_tasks"}
         found = {name: most(text, mark) for name, text in kinds.items()}
         server = {"server app": memory_of(os.getpid()), "server app, idle": idle}
         return server | found, sizes.found

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import deployed
 import pandas as pd
 import pytest
+from answering import environment
 from deployed import STUDY, Federation, make_doors, need_nginx
 
 from aggregator.deployment.superlink import control
@@ -26,24 +27,15 @@ pytestmark = pytest.mark.slow
 SITES = ("centre", "east", "north", "south", "west")
 
 _ANSWERS = """
-import pickle, sys, time
+import pickle, sys
 from dataclasses import replace
 import numpy as np
-from fedrad.flower.tasks import *
+from answering import answer_tasks, honest
 from fedrad.parameters import digest
 from fedrad.protocol.codec import decode_request, encode_reply
-from fedrad.protocol.messages import Reply, reply_id
-runtime, site = Runtime("127.0.0.1:" + sys.argv[1]), sys.argv[3]
-source = TaskSource(runtime, sys.argv[2].encode())
+from fedrad.protocol.messages import reply_id
+_, port, secret, site = sys.argv
 before = []
-def honest(asked, model):
-    update = {name: tensor * tensor.dtype.type(1e-3) for name, tensor in model.items()}
-    same = {f: getattr(asked, f) for f in ("study", "task_hash", "round", "phase", "model_digest")}
-    same["reply_id"] = reply_id(asked, site)
-    if asked.phase != "train":
-        return Reply(**same, outcome="abstained")
-    done = {"outcome": "done", "update": update, "update_digest": digest(update), "steps": 1}
-    return Reply(**same, **done)
 def pickled(message):
     for array in message.content["arrays"].values():
         array.data = pickle.dumps([1.0])
@@ -51,11 +43,10 @@ def pickled(message):
     return message
 def app(message, context):
     asked, model = decode_request(message)
-    reply, how = honest(asked, model), (site, asked.round)
-    if asked.phase == "train":
-        before.append(reply)
+    reply, how = honest(asked, model, site), (site, asked.round)
     if asked.phase != "train":
         return encode_reply(reply, message)
+    before.append(reply)
     first = next(iter(reply.update))
     if how == ("north", 1):
         return pickled(encode_reply(reply, message))
@@ -69,16 +60,7 @@ def app(message, context):
     if how == ("west", 3):
         reply = replace(reply, reply_id=reply_id(asked, "east"))
     return encode_reply(reply, message)
-while True:
-    try:
-        offer = source.acquire()
-        if offer is None:
-            time.sleep(0.2)
-            continue
-        task = ClientTask(runtime, offer)
-        answer(runtime, offer.token, task.open(), app)
-    except UNREACHABLE:
-        time.sleep(0.5)
+answer_tasks(app, port, secret)
 """
 
 
@@ -96,7 +78,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         home, port = running.homes.home(site), free_port()
         command = (sys.executable, "-c", _ANSWERS, str(port), new_secret(home).decode(), site)
         running.children[site] = Child(connector_plan(home, port))
-        plan = Plan(name="answers", command=command, log=folder / f"{site}-answers.log")
+        log = folder / f"{site}-answers.log"
+        plan = Plan(name="answers", command=command, log=log, environment=environment())
         running.children[f"{site}-answers"] = Child(plan)
     try:
         running.until_online(SITES)
