@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from aggregator import quarantine
 from aggregator.accepted import LATE
@@ -94,8 +94,7 @@ def _quarantines(run: Run) -> Iterator[str]:
     for row in run.tables["events"]:
         site, detail = str(row["site"]), json.loads(row["detail_json"])
         if row["kind"] == quarantine.QUARANTINED:
-            count = len(detail["bad"])
-            said[site] = f"round {row['round']}: {count} of its replies could not be used"
+            said[site] = f"round {row['round']}{_why_quarantined(detail)}"
         elif row["kind"] == quarantine.LIFTED:
             again = f"{detail['by']} let it in again after round {row['round']}"
             how = said.pop(site)
@@ -105,6 +104,12 @@ def _quarantines(run: Run) -> Iterator[str]:
     for site, how in said.items():
         way_out = f"fedrad-aggregator lift {site} asks it again"
         yield f"{run.full_name(site)} is in quarantine since {how}, and it is not asked; {way_out}."
+
+
+def _why_quarantined(detail: Mapping[str, Any]) -> str:
+    if detail.get("by"):
+        return f" ({detail['by']} set it aside: {detail['reason']})"
+    return f": {len(detail['bad'])} of its replies could not be used"
 
 
 def _late(run: Run) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The coordinator's commands by which a person decides about a run: lift, rollback."""
+"""The coordinator's commands by which a person decides about a run: set-aside, lift, rollback."""
 
 from __future__ import annotations
 
@@ -45,6 +45,26 @@ def lift(  # noqa: PLR0913, PLR0917  # one parameter an option
     last = decisions.lift(place, site, decider, SystemClock())
     table = {"site": site, "asked_after": last, "by": by, "reason": reason}
     emit(as_json, table, f"{site} is asked again from the round after {last} on")
+
+
+@app.command(name="set-aside")
+def set_aside(  # noqa: PLR0913, PLR0917  # one parameter an option
+    site: Annotated[str, typer.Argument(help="The hospital whose updates are left aside.")],
+    by: By,
+    reason: Reason,
+    home: Home = None,
+    study: Study = "",
+    run: Run = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a hospital no more, from the next round on, until a person lifts it."""
+    from aggregator import decisions
+
+    decider = decisions.Decider(by=by, reason=reason)
+    place = decisions.place_of(home if run is None else None, study, run)
+    last = decisions.set_aside(place, site, decider, SystemClock())
+    table = {"site": site, "set_aside_after": last, "by": by, "reason": reason}
+    emit(as_json, table, f"{site} is not asked after round {last}; lift lets it in again")
 
 
 @app.command()

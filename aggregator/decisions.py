@@ -1,4 +1,4 @@
-"""What a person decides about a run: a site let in again, the model set back.
+"""What a person decides about a run: a site set aside or let in again, the model set back.
 
 Each decision has a name and a reason. It is a line of the coordinator's record before it has
 an effect, then a line of the run's history; nothing is deleted. What it means for the
@@ -113,6 +113,19 @@ def lift(place: Place, site: str, decider: Decider, clock: Clock) -> int:
         quarantine.refuse_lift(store, site)
         _record(place, decider, clock, "lifted", {"site": site})
         return quarantine.lift(store, site, by=decider.by, reason=decider.reason)
+
+
+def set_aside(place: Place, site: str, decider: Decider, clock: Clock) -> int:
+    """Leave a site's updates aside until it is lifted; return the run's last round.
+
+    Raises:
+        RunError: The run has no such site, or it is in quarantine already.
+    """
+    with Store(place.folder / DATABASE, clock) as store:
+        if store.rows("sites", site=site, status=quarantine.QUARANTINED):
+            raise RunError(f"site {site!r} is in quarantine already")
+        _record(place, decider, clock, "set aside", {"site": site})
+        return quarantine.set_aside(store, site, by=decider.by, reason=decider.reason)
 
 
 def _record(

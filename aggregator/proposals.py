@@ -1,7 +1,8 @@
 """Accept or decline what was proposed about a site: a line of the record, then of the run.
 
-A proposal is a row of ``actions`` whose decision is ``proposed``. Deciding changes that row once;
-what an accepted action does is the business of whoever proposed it.
+A proposal is a row of ``actions`` whose decision is ``proposed``. Deciding changes that row once.
+One that is accepted does something itself only if ``EFFECTS`` says so: ``set-aside`` leaves the
+site aside from the next round on. Every other is a person's work, and its row says which.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from aggregator import quarantine
 from aggregator.decisions import Decider, Place
 from aggregator.run_folder import DATABASE
 from aggregator.store import Store
@@ -23,6 +25,17 @@ from fedrad.errors import RunError
 
 OPEN = "proposed"
 Answer = Literal["accepted", "declined"]
+SET_ASIDE = "set-aside"
+EFFECTS = {  # an accepted action -> what comes of it, as its row says
+    SET_ASIDE: "not asked from the next round on, until it is lifted",
+    "ask-about-scanner": "noted; fedrad changes nothing: ask the hospital",
+    "ask-about-patients": "noted; fedrad changes nothing: ask the hospital",
+    "query-annotations": "noted; fedrad changes nothing: ask for the second reading",
+    "move-threshold": "noted; fedrad changes nothing: the hospital sets its operating point",
+    "recalibrate": "noted; fedrad changes nothing: the hospital recalibrates its scores",
+    "none": "noted",
+}
+"""What accepting does; an action that is not here is noted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +54,8 @@ def decide(
     """Write down what a person decided about a proposal.
 
     Raises:
-        RunError: There is no such proposal, or it was decided before.
+        RunError: There is no such proposal, it was decided before, or it names no site to set
+            aside.
     """
     with _one_at_a_time(place.folder), Store(place.folder / DATABASE, clock) as store:
         row = _waiting(store, proposal)
@@ -55,7 +69,11 @@ def decide(
             place.audit, clock, f"proposal {answer}", run=place.folder.name, by=decider.by,
             reason=decider.reason, **about,
         )  # fmt: skip
-        decided = Action(**row | {"decision": answer, "decided_by": decider.by})
+        effect = EFFECTS.get(proposal.action, "noted") if answer == "accepted" else "nothing"
+        if answer == "accepted" and proposal.action == SET_ASIDE:  # again after a crash: once
+            quarantine.set_aside(store, proposal.site, by=decider.by, reason=decider.reason)
+        said = {"decision": answer, "decided_by": decider.by, "effect": effect}
+        decided = Action(**row | said)
         detail = about | {"by": decider.by, "reason": decider.reason}
         store.record_event(
             f"proposal-{answer}", proposal.round, site=proposal.site, detail=detail, also=[decided]

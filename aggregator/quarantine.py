@@ -63,6 +63,24 @@ def enforce(store: Store, limit: int) -> frozenset[str]:
     return frozenset(site for site, own in found.items() if own.quarantined is not None)
 
 
+def set_aside(store: Store, site: str, *, by: str, reason: str) -> int:
+    """Leave a site aside by a person's word, from the next round on; return the last round so far.
+
+    It is lifted as any other. One that is in quarantine already stays as it is.
+
+    Raises:
+        RunError: The run has no such site.
+    """
+    last = max((int(row["round"]) for row in store.rows("rounds")), default=0)
+    if not store.rows("sites", site=site):
+        known = ", ".join(sorted(str(row["site"]) for row in store.rows("sites")))
+        raise RunError(f"this run has no site {site!r}; it has: {known or 'none yet'}")
+    if conduct(_rows(store)).get(site, Conduct()).quarantined is None:
+        detail = {"bad": [], "by": by, "reason": reason}
+        store.record_site(_row(store, site, QUARANTINED), QUARANTINED, last, detail=detail)
+    return last
+
+
 def lift(store: Store, site: str, *, by: str, reason: str) -> int:
     """Let a site take part again from the next round on; return the last round so far.
 

@@ -1,4 +1,4 @@
-"""What an operator does from a page: decide about a proposal, lift a quarantine.
+"""What an operator does from a page: decide about a proposal, set aside, lift.
 
 Every form says why; the operator's name comes from the door and from no form. What is decided is
 written by ``decisions`` and ``proposals``, as their commands write it.
@@ -19,6 +19,7 @@ LONGEST_REASON = 500
 SAID = {
     "accepted": "Accepted. It is in the record with your name and reason.",
     "declined": "Declined. It is in the record with your name and reason.",
+    "aside": "Set aside: it is not asked from the next round on, until somebody lets it in again.",
     "lifted": "Out of quarantine: it is asked again from the next round on.",
 }
 
@@ -51,6 +52,16 @@ def lift(place: Place, fields: Mapping[str, str], *, by: str, clock: Clock) -> s
     """
     decisions.lift(place, fields.get("site", ""), _decider(fields, by), clock)
     return "lifted"
+
+
+def set_aside(place: Place, fields: Mapping[str, str], *, by: str, clock: Clock) -> str:
+    """Leave a hospital's updates aside; return which word of ``SAID`` to tell.
+
+    Raises:
+        RunError: It is in quarantine already, or the form says no reason.
+    """
+    decisions.set_aside(place, fields.get("site", ""), _decider(fields, by), clock)
+    return "aside"
 
 
 def _decider(fields: Mapping[str, str], by: str) -> Decider:

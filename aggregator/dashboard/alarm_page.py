@@ -10,6 +10,7 @@ from aggregator.dashboard import matters
 from aggregator.dashboard.book import Book
 from aggregator.dashboard.glance import banner_of
 from aggregator.dashboard.lines import strips_by_site
+from aggregator.proposals import EFFECTS
 from aggregator.quarantine import QUARANTINED
 from aggregator.run_folder import Row
 
@@ -54,6 +55,7 @@ def _with_words(row: Row) -> Row:
         "said": reason,
         "text": matters.action_text(str(row["action"])),
         "parameters": told,
+        "does": EFFECTS.get(str(row["action"]), "noted"),
     }
 
 

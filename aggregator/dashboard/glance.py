@@ -6,6 +6,7 @@ said only while a run goes on and rounds were finished.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +23,8 @@ from aggregator.measures import spoken
 from aggregator.quarantine import QUARANTINED
 from aggregator.run_folder import Row, Run
 from aggregator.wording import subtitle
+
+_SAID, _LOOKED_BACK = 8, 40  # lines of "Lately"; of so many turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,7 @@ def read_glance(book: Book, online: Mapping[str, str], now: datetime) -> Glance:
         tiles=tiles, matters=tuple(found),
         lines=site_lines(book, run, last, online=online, alarms=alarms),
         metric=spoken(book.primary()), waiting=len(waiting),
-        windows=len(book.rows("SELECT DISTINCT window FROM shifts")), history=tuple(turns[-8:]),
+        windows=len(book.rows("SELECT DISTINCT window FROM shifts")), history=_lately(run, turns),
     )  # fmt: skip
 
 
@@ -94,6 +97,21 @@ def banner_of(run: Run) -> str:
     """Return what every page of a run says on top; empty for a study between hospitals."""
     exact = "exact metrics: not private" if run.exact else ""
     return " · ".join(part for part in (first_screen.banner(run), exact) if part)
+
+
+def _lately(run: Run, turns: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the last things that happened, newest first; what repeats itself is said once."""
+    found: dict[str, Row] = {}
+    for row in turns[-_LOOKED_BACK:]:
+        detail = json.loads(row["detail_json"] or "{}")
+        about = [row["kind"].replace("-", " ")]
+        about += [f"round {row['round']}"] if row["round"] else []
+        about += [f"window of {detail['window']}"] if detail.get("window") else []
+        about += [run.full_name(row["site"])] if row["site"] else []
+        text = ", ".join(about)
+        found.pop(text, None)
+        found[text] = row | {"text": text}
+    return tuple(reversed(found.values()))[:_SAID]
 
 
 def _verdict(found: Sequence[Matter]) -> tuple[str, str]:

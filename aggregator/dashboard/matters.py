@@ -118,7 +118,7 @@ def site_matters(run: Run, turns: Sequence[Row], last: Sequence[Row]) -> Iterato
                 site=run.full_name(site),
                 key=site,
                 short=f"in quarantine{since}",
-                text=f"In quarantine{since}: its replies could not be used, and it is not asked "
+                text=f"In quarantine{since}: {_why(bad.get(site))}, and it is not asked "
                 "until a person lifts it.",
                 page="alarms",
             )
@@ -140,6 +140,11 @@ def sentence(text: str) -> str:
 def action_text(action: str) -> str:
     """Return what an action is, in words."""
     return ACTIONS.get(action, action.replace("-", " ").capitalize())
+
+
+def _why(turn: Row | None) -> str:
+    detail = json.loads(turn["detail_json"]) if turn else {}
+    return "a person set it aside" if detail.get("by") else "its replies could not be used"
 
 
 def _held(turns: Sequence[Row]) -> Iterator[Matter]:

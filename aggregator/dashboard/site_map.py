@@ -65,6 +65,7 @@ class Dashboard:
             Route("/runs/{run}/models", self._of_run("models.html", model_page.model_context)),
             Route("/runs/{run}/models", self._download, methods=["POST"]),
             Route("/runs/{run}/decide", self._act(acting.decide), methods=["POST"]),
+            Route("/runs/{run}/set-aside", self._act(acting.set_aside), methods=["POST"]),
             Route("/runs/{run}/lift", self._act(acting.lift), methods=["POST"]),
             Route("/runs/{run}/site/{site:path}", self._site),
         ]

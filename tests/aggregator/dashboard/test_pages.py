@@ -11,12 +11,13 @@ import pytest
 from histories import History, write_history
 from starlette.testclient import TestClient
 
-from aggregator import attendance, checkpoints
+from aggregator import attendance, checkpoints, quarantine
 from aggregator.dashboard import charts
 from aggregator.dashboard.book import opened
 from aggregator.dashboard.run_page import run_context
 from aggregator.run_folder import read_run
 from aggregator.store import Store
+from aggregator.tables import Action
 from fedrad import audit_log
 
 Browse = Callable[..., TestClient]
@@ -188,3 +189,61 @@ def test_neighbours_of_one_class_are_one_box_and_cover_all() -> None:
     across = [float(w) for path in drawn.paths for w in re.findall(r"h(\d+\.\d)v", path)]
     assert len(across) == 120
     assert sum(across) == pytest.approx(180 * width, abs=0.05 * 120)
+
+
+def put_aside(folder: Path) -> frozenset[str]:
+    """Return whom the next round does not ask."""
+    with Store(folder / "run.sqlite") as store:
+        return quarantine.enforce(store, 3)
+
+
+def test_a_hospital_is_set_aside_from_the_page_and_let_in_again(
+    troubled: Path, browse: Browse
+) -> None:
+    client = browse(troubled)
+    page = client.get("/runs/troubled/alarms").text
+    assert "Leave the updates of Hospital C (Carrick) aside" in page
+    body = f"token={token(page)}&site=Carrick&reason=new%20scanner"
+    answer = client.post("/runs/troubled/set-aside", content=body, headers=FORM)
+    assert "Set aside: it is not asked from the next round on" in answer.text
+    assert "Carrick" in put_aside(troubled)
+    assert "(Dr A set it aside: new scanner)" in client.get("/runs/troubled/course").text
+    (line,) = audit_log.read(troubled / "messages.jsonl")
+    assert (line["kind"], line["site"], line["by"]) == ("set aside", "Carrick", "Dr A")
+    client.post("/runs/troubled/lift", content=body, headers=FORM)
+    assert "Carrick" not in put_aside(troubled)
+
+
+def test_a_viewer_sets_nobody_aside(troubled: Path, browse: Browse) -> None:
+    body = "token=x&site=Carrick&reason=a"
+    client = browse(troubled, role="viewer")
+    assert client.post("/runs/troubled/set-aside", content=body, headers=FORM).status_code == 403
+    assert "Carrick" not in put_aside(troubled)
+
+
+@pytest.mark.parametrize(("answer", "aside"), [("accepted", True), ("declined", False)])
+def test_a_proposal_to_set_aside_does_so_if_it_is_accepted(
+    healthy: Path, browse: Browse, answer: str, aside: bool
+) -> None:
+    with Store(healthy / "run.sqlite") as store:
+        store.record([
+            Action(round=4, window="", site="Carrick", action="set-aside", parameters_json="{}",
+                   reason="a", decided_by="", decision="proposed", effect="")
+        ])  # fmt: skip
+    client = browse(healthy)
+    page = client.get("/runs/healthy/alarms").text
+    assert "Accepted it is not asked from the next round on" in page
+    body = f"token={token(page)}&site=Carrick&action=set-aside&round=4&window=&reason=b"
+    client.post("/runs/healthy/decide", content=f"{body}&decision={answer}", headers=FORM)
+    assert actions(healthy) == [(answer, "Dr A")]
+    assert ("Carrick" in put_aside(healthy)) == aside
+
+
+def test_what_only_a_person_can_do_says_so(troubled: Path, browse: Browse) -> None:
+    client = browse(troubled)
+    page = client.get("/runs/troubled/alarms").text
+    assert "Accepted it is noted; fedrad changes nothing: ask the hospital." in page
+    body = f"token={token(page)}&{ASK}&decision=accepted&reason=a"
+    answer = client.post("/runs/troubled/decide", content=body, headers=FORM).text
+    assert "fedrad changes nothing: ask the hospital" in answer
+    assert put_aside(troubled) == {"Dunmore"}
