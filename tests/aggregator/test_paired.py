@@ -82,21 +82,22 @@ def beside(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("sites", "said", "code", "column"),
+    ("sites", "said", "column"),
     [
-        (ComparingSites, "promote", 0, "promote"),
-        (Harming, "harm shown", 1, "harm"),
-        (Small, "cannot tell", 1, "cannot-tell"),
+        (ComparingSites, "promote", "promote"),
+        (Harming, "harm shown", "harm"),
+        (Small, "cannot tell", "cannot-tell"),
     ],
 )
 def test_the_gate_answers_from_what_sites_released(
-    trained: Path, tmp_path: Path, sites: type[TinySites], said: str, code: int, column: str
+    trained: Path, tmp_path: Path, sites: type[TinySites], said: str, column: str
 ) -> None:
     folder = beside(trained, tmp_path)
     assert compare(folder, sites) == Compared(3, tuple(SITES))
     words = ["promote", "3", "--run", str(folder), "--by", "Dr. Test", "--reason", "why", "--json"]
     found = CliRunner().invoke(app, words)
-    assert (json.loads(found.stdout)["answer"], found.exit_code) == (said, code)
+    assert json.loads(found.stdout)["answer"] == said
+    assert found.exit_code == int(said != "promote")
     (row,) = [row for row in rows(folder, "releases") if row["round"] == 3]
     assert row["decision"] == column
 
