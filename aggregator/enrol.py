@@ -185,8 +185,10 @@ def make_contract(
         if r.kind == "evaluate"
     }
     sites = dict(sorted({**planned.sites, **scored}.items()))
-    drawn = _drawn(sites, letters)
-    labelled = {name: replace(terms, label=drawn[name]) for name, terms in sites.items()}
+    drawn, hours = _drawn(sites, letters), {r.site: r.hours for r in requests}
+    labelled = {
+        name: replace(terms, label=drawn[name], hours=hours[name]) for name, terms in sites.items()
+    }
     return replace(planned, sites=labelled, conditions=wishes.conditions)
 
 

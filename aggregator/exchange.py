@@ -7,23 +7,26 @@ the strategy's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedrad.clock import Clock
 
+_NONE: Mapping[str, float] = MappingProxyType({})
 _POLL_S = 0.2  # how often a grid is asked unless it says otherwise in ``poll_s``
 
 
-def receive(
+def receive(  # noqa: PLR0913  # what is asked for, how long, and what else may come
     grid: Grid,
     message_ids: Iterable[str],
     deadline_s: float,
     *,
     clock: Clock,
     also: Iterable[str] = (),
+    each: Mapping[str, float] = _NONE,
 ) -> Iterator[Message]:
     """Yield the replies to ``message_ids`` as they come, until all are there or time is up.
 
@@ -34,11 +37,13 @@ def receive(
         deadline_s: Seconds from now; a reply that is ready by then still counts.
         clock: Measures the waiting.
         also: Further messages whose replies are taken and not waited for.
+        each: Seconds from now for messages with a deadline of their own. After its deadline
+            a reply is taken while another is waited for.
     """
-    waiting, others = list(message_ids), list(also)
-    end_s = clock.monotonic_s() + deadline_s
+    waiting, others, begun_s = list(message_ids), list(also), clock.monotonic_s()
     while waiting or others:
-        late = not waiting or clock.monotonic_s() >= end_s
+        longest_s = max((each.get(one, deadline_s) for one in waiting), default=0.0)
+        late = not waiting or clock.monotonic_s() >= begun_s + longest_s
         before = len(waiting)
         for own in (waiting, others):
             for message_id in tuple(own):

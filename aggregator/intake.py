@@ -93,6 +93,11 @@ class Intake:
                 self._letters.sent(asked.site, asked.request, content_bytes(message))
         self._tell()
 
+    @property
+    def deadlines(self) -> dict[str, float]:
+        """Return the deadline in seconds that each question that is out was sent with."""
+        return {key: asked.request.deadline_s for key, asked in self._by_message.items()}
+
     def take_update(self, message: Message, like: Parameters) -> dict[str, str]:
         """Take a reply to ``train``.
 

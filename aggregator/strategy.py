@@ -188,12 +188,13 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         self, phase: Phase, number: int, arrays: ArrayRecord, nodes: dict[int, str]
     ) -> list[Message]:
         messages = []
-        course, deadline_s = self._course, self._deadline_s()
+        course = self._course
         digest = course.released_digest if phase == "evaluate" else course.digest
         answered = self._cut.answered if self._cut else frozenset()
         for node, site in nodes.items():
             if site in answered:
                 continue
+            deadline_s = self._deadline_s(site)
             request = Request(
                 study=self._setup.contract.study,
                 task_hash=self._setup.contract.task_hash,
@@ -210,10 +211,11 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
             messages.append(message)
         return messages
 
-    def _deadline_s(self) -> float:
-        """Return the seconds from now in which the sites' promised hours hold the deadline."""
-        plan = self._setup.task.federation
-        return until_worked_s(parse_hours(plan.hours), self._setup.clock.now(), plan.deadline_s)
+    def _deadline_s(self, site: str) -> float:
+        """Return the seconds from now in which a site's promised hours hold the deadline."""
+        plan, terms = self._setup.task.federation, self._setup.contract.sites[site]
+        hours = parse_hours(terms.hours or plan.hours)
+        return until_worked_s(hours, self._setup.clock.now(), plan.deadline_s)
 
     @property
     def _rounds_alive(self) -> int:
@@ -232,8 +234,9 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
         ids = [message_id for message_id in grid.push_messages(asked) if message_id]
         self._intake.sent(asked)
         asked.clear()  # what is asked again the grid keeps itself
-        also = late if trains else ()
-        yield from receive(grid, ids, self._deadline_s(), clock=self._setup.clock, also=also)
+        also, each = late if trains else (), self._intake.deadlines
+        wait_s = self._setup.task.federation.deadline_s
+        yield from receive(grid, ids, wait_s, clock=self._setup.clock, also=also, each=each)
 
     def _fold(self, number: int, accepted: dict[str, str], late: dict[str, str]) -> bool:
         """Make the next model from what lies on disk and commit the round, if enough is left.

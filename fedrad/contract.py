@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fedrad import durable
+from fedrad.hours import hours_problems
 from fedrad.settings import as_table, build, refuse_problems
 
 SCHEMA = 2
@@ -40,6 +41,7 @@ class SiteTerms:
     audit_sigma: float  # noise multiplier of a metric release; 0: exact
     kind: Literal["train", "evaluate"] = "train"  # evaluate: scored, never trained on
     window_sigma: float = 0.0  # noise multiplier of a window's release; 0: none is granted
+    hours: str = ""  # UTC, in which it promised to work; empty: the task's (fedrad.hours)
 
     def __post_init__(self) -> None:
         refuse_problems("sites", self)
@@ -52,6 +54,7 @@ class SiteTerms:
             yield "train_sigma, audit_sigma and window_sigma must be 0 or more"
         if self.kind == "evaluate" and self.train_sigma:
             yield "a site of kind 'evaluate' trains nothing: train_sigma must be 0"
+        yield from hours_problems(self.hours)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,12 +213,13 @@ def agreed_patients(count: int) -> int:
 def contract_table(contract: Contract) -> dict[str, Any]:
     """Return the contract as JSON holds it: of schema 1 only what schema 1 knows.
 
-    ``window_sigma`` is there only where windows are granted.
+    ``window_sigma`` is there only where windows are granted, ``hours`` where some were promised.
     """
     table = as_table(contract)
     for terms in table["sites"].values():
-        if not terms["window_sigma"]:
-            del terms["window_sigma"]
+        for name in ("window_sigma", "hours"):
+            if not terms[name]:
+                del terms[name]
     if contract.schema == 1:
         del table["conditions"]
         for terms in table["sites"].values():

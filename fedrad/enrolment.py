@@ -23,6 +23,7 @@ from fedrad import durable, signatures
 from fedrad.contract import Contract, agreed_patients, contract_table
 from fedrad.documents import printable, read_document
 from fedrad.errors import EnrolmentError, SettingsError
+from fedrad.hours import hours_problems
 from fedrad.protocol.messages import SCHEMA as WIRE
 from fedrad.settings import as_table, build, refuse_problems
 from fedrad.signatures import PrivateKey
@@ -60,6 +61,7 @@ class JoinRequest:
     app_digest: str
     fedrad_version: str
     time: str
+    hours: str = ""  # UTC, in which it promises to work; empty: the task's (fedrad.hours)
     replaces: str = ""  # rotation: the node key's line that the coordinator knows
     endorsement: str = ""  # rotation: by that key, over this table without this field
 
@@ -80,17 +82,25 @@ class JoinRequest:
             yield f"patients_agreed must be rounded down, got {self.patients_agreed}"
         if not _DIGEST.fullmatch(self.app_digest):
             yield "app_digest must be 64 hexadecimal digits"
+        yield from hours_problems(self.hours)
         yield from _texts(self, "fedrad_version", "time")
         yield from _pems(self, "certificate_request")
 
     @property
     def digest(self) -> str:
         """The digest whose beginning people read to each other."""
-        return signatures.digest(as_table(self))
+        return signatures.digest(self._said())
 
     def endorsed(self) -> dict[str, Any]:
         """Return what the old key signs in a rotation."""
-        return as_table(self) | {"endorsement": ""}
+        return self._said() | {"endorsement": ""}
+
+    def _said(self) -> dict[str, Any]:
+        """Return the fields; a promise of no hours is as before there were any."""
+        table = as_table(self)
+        if not self.hours:
+            del table["hours"]
+        return table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,6 +178,10 @@ def _check_terms(home: Path, settings: SiteSettings, contract: Contract, clock: 
         raise EnrolmentError(
             f"its contract wants this site to {terms.kind}; this site offered to {asked.kind}"
         )
+    if terms.hours != asked.hours:
+        raise EnrolmentError(
+            f"its contract says hours {terms.hours!r} of this site; promised were {asked.hours!r}"
+        )
     if terms.patients_agreed != asked.patients_agreed:
         raise EnrolmentError(
             f"its contract says {terms.patients_agreed} patients of this site; "

@@ -32,6 +32,9 @@ def join(  # noqa: PLR0913, PLR0917  # one parameter an option
     kind: Annotated[
         Literal["train", "evaluate"], typer.Option(help="evaluate: score models, train none.")
     ] = "train",
+    hours: Annotated[
+        str, typer.Option(help="Promise to work then, in UTC: 'mon-fri 19:00-05:00'.")
+    ] = "",
     rotate: Annotated[
         bool, typer.Option("--rotate", help="Ask for a new certificate, with a new key.")
     ] = False,
@@ -53,13 +56,15 @@ def join(  # noqa: PLR0913, PLR0917  # one parameter an option
             raise typer.BadParameter(
                 "say --patients (with --kind evaluate: those to score on), or --task to count them"
             )
-        asked = joining.join(home, kind=kind, patients=count, clock=SystemClock())
+        clock = SystemClock()
+        asked = joining.join(home, kind=kind, patients=count, clock=clock, hours=hours)
     request = asked.request
     table = {
         "request": str(asked.path),
         "site": request.site,
         "kind": request.kind,
         "patients_agreed": request.patients_agreed,
+        "hours": request.hours,
         "fingerprint": asked.fingerprint,
     }
     emit(
@@ -194,6 +199,7 @@ def _shown(offer: Offer) -> str:
             f"  asks this site to {own.kind} as hospital {own.label}, with {own.patients_agreed} "
             f"patients; others: {', '.join(others)}"
         ),
+        f"  promised hours, UTC: {own.hours or task.federation.hours or 'always'}",
         (
             f"  {task.federation.rounds} rounds (and {task.federation.spare_rounds} spare) of "
             f"{training.steps} steps; metrics every {task.evaluation.every_rounds} rounds"

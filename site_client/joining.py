@@ -44,7 +44,7 @@ class Asked:
         return signatures.spoken(self.request.digest)
 
 
-def join(home: Path, *, kind: Kind, patients: int, clock: Clock) -> Asked:
+def join(home: Path, *, kind: Kind, patients: int, clock: Clock, hours: str = "") -> Asked:
     """Make the site's keys, unless they are there, and its request.
 
     Args:
@@ -52,16 +52,17 @@ def join(home: Path, *, kind: Kind, patients: int, clock: Clock) -> Asked:
         kind: ``evaluate``: the model is scored here, never trained.
         patients: Training patients; rounded down before they are written.
         clock: The time of the request.
+        hours: In which the site promises to work, UTC; empty: those of the task.
 
     Raises:
-        SettingsError: ``site.toml`` cannot be used.
+        SettingsError: ``site.toml`` or the hours cannot be used.
         EnrolmentError: The number rounds to nobody, or the site's name cannot be a name.
         DamagedStateError: A key is there and cannot be used.
     """
     keys = home / "keys"
     node, tls = _kept_node_key(keys), _kept_tls_key(keys)
     request = _request(home, node, tls, kind=kind, patients=patients, clock=clock)
-    return _written(home, REQUEST, request, node, clock)
+    return _written(home, REQUEST, replace(request, hours=hours), node, clock)
 
 
 def rotate_connection(home: Path, clock: Clock) -> Asked:
@@ -101,7 +102,7 @@ def _rotated(home: Path, node: PrivateKey, clock: Clock) -> Asked:
     plain = _request(
         home, node, tls, kind=before.kind, patients=before.patients_agreed, clock=clock
     )
-    plain = replace(plain, replaces=signatures.public_text(old))
+    plain = replace(plain, replaces=signatures.public_text(old), hours=before.hours)
     endorsement = signatures.sign(old, "rotation", plain.endorsed())
     return _written(home, NEXT_REQUEST, replace(plain, endorsement=endorsement), node, clock)
 

@@ -18,7 +18,7 @@ from aggregator.home import key_path
 from aggregator.membership import renew_servers, revoke, revoke_older, rotate
 from aggregator.registry import read_sites
 from fedrad import audit_log
-from fedrad.contract import Conditions
+from fedrad.contract import Conditions, contract_table
 from fedrad.enrolment import read_invitation
 from fedrad.errors import DamagedStateError, EnrolmentError, RunError, SettingsError
 from fedrad.planning import noise
@@ -49,6 +49,17 @@ def test_a_contract_is_over_all_requests_with_the_noise_that_planning_says(joine
     assert contract.sites["west"].patients_agreed == 60
     assert contract.conditions.ethics == "EK-1"
     assert studies.read_study(joined.hub, "demo").contract == contract
+
+
+def test_the_hours_that_a_hospital_promised_are_in_its_contract(joined: Joined) -> None:
+    before = joined.request("east").digest
+    joining.join(joined.home("north"), kind="train", patients=120, clock=CLOCK, hours="19:00-05:00")
+    contract = joined.enrol().study.contract
+    assert [contract.sites[name].hours for name in HOSPITALS] == ["", "19:00-05:00", ""]
+    table = contract_table(contract)["sites"]
+    assert ["hours" in table[name] for name in HOSPITALS] == [False, True, False]
+    assert joined.request("east").digest == before
+    joined.accept("north")
 
 
 @pytest.mark.parametrize("names", [("east", "north"), ("east", "north", "west")])

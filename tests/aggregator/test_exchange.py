@@ -82,3 +82,14 @@ def test_the_next_reply_is_fetched_only_when_the_one_before_was_dealt_with() -> 
     replies = receive(shelf, ["a", "b"], 60.0, clock=Ticking())
     next(replies)
     assert shelf.asked == ["a"]
+
+
+def test_each_message_is_waited_for_until_its_own_deadline() -> None:
+    """A site that promised nights is waited for longer; what comes meanwhile is taken."""
+    shelf = Shelf({"day": 6, "night": 8, "silent": 99})
+    clock = Ticking()
+    replies = receive(
+        shelf, list(shelf.ready_after), 3.0, clock=clock, each={"night": 20.0, "silent": 4.0}
+    )
+    assert [reply.metadata.reply_to_message_id for reply in replies] == ["day", "night"]
+    assert clock.now_s == 7.0  # from then on only the silent one is waited for

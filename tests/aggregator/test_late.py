@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -276,3 +277,19 @@ def test_the_deadline_that_a_site_is_told_counts_promised_hours(tmp_path: Path) 
     task = late_task(rounds=1, deadline_s=600.0, hours="19:00-07:00")
     run(tiny_setup(tmp_path, task), sites=Told(), clock=Evening())
     assert set(deadlines) == {1800.0}
+
+
+def test_a_site_that_promised_hours_of_its_own_is_told_a_deadline_that_counts_them(
+    tmp_path: Path,
+) -> None:
+    """Asked at twenty to seven: two are there from seven on, one from eight, one always."""
+    deadlines.clear()
+    setup = tiny_setup(tmp_path, late_task(rounds=1, deadline_s=600.0, hours="19:00-07:00"))
+    promised = {"north": "20:00-22:00", "west": "00:00-24:00"}
+    sites = {
+        name: replace(terms, hours=promised.get(name, ""))
+        for name, terms in setup.contract.sites.items()
+    }
+    setup = replace(setup, contract=replace(setup.contract, sites=sites))
+    run(setup, sites=Told(), clock=Evening())
+    assert Counter(deadlines) == {600.0: 2, 1800.0: 4, 5400.0: 2}  # to train and to evaluate
