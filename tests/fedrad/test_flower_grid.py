@@ -141,7 +141,7 @@ def test_an_error_that_would_come_again_is_taken_as_it_is(asking: PolledGrid, li
 def test_nobody_is_asked_again_who_has_gone(asking: PolledGrid, link: Link) -> None:
     ids = ask(asking, link)
     link.answer(error=flower.APP_CRASHED)
-    asking.get_nodes = lambda: []  # type: ignore[method-assign]
+    asking.get_nodes = lambda: []
     [reply] = asking.pull_messages(ids)
     assert (reply.error.code, link.answer()) == (flower.APP_CRASHED, "")
 
