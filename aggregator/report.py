@@ -50,7 +50,12 @@ def facts_of(run_folder: Path) -> list[dict[str, Any]]:
 def render(run: Run) -> str:
     """Return the report of ``run`` as one HTML document."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("aggregator", "templates"),
+        loader=jinja2.ChoiceLoader(
+            [
+                jinja2.PackageLoader("aggregator", "templates"),
+                jinja2.PackageLoader("fedrad.screens", "templates"),
+            ]
+        ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -45,7 +45,7 @@ def card_of(run_folder: Path, chosen: Chosen, about: About) -> tuple[dict[str, A
     if run.task is None:
         raise SettingsError(str(run_folder), ("no task.toml in it; a card describes its task",))
     letters = Letters(run)
-    more = read_tables(run_folder / DATABASE, ("shifts", "alarms", "releases"))
+    more = read_tables(run_folder / DATABASE, ("shifts", "alarms", "releases", "actions"))
     task, number = run.task, chosen.round
     card = {
         "schema": SCHEMA,
@@ -162,7 +162,7 @@ def _caveats(run: Run, chosen: Chosen, letters: Letters) -> Iterator[str]:
         yield "Exact metrics were released: none of them is private, and no epsilon is shown."
     if not any(measures.at_release(run, site, chosen.round) for site in run.sites):
         yield "This round was not measured: the card shows no performance."
-    yield "Subgroups were not measured: this version of fedrad releases no strata."
+    yield "Subgroups were not released: a site's report has no strata in this version of fedrad."
     if not run.exact:
         yield "Metrics come from noised sums of audit patients; intervals hold the noise."
     for sentence in attendance.sentences(run):

@@ -16,6 +16,7 @@ from aggregator.measures import SUMMARIES, Value
 from aggregator.paid import attack_sentence, paid_by_site
 from aggregator.run_folder import Row, Run
 from fedrad.metrics.metric import shown_count
+from fedrad.shift.agreed import RECORD
 
 Tables = Mapping[str, tuple[Row, ...]]
 
@@ -54,8 +55,11 @@ def privacy(run: Run, letters: Letters) -> list[dict[str, Any]]:
 
 
 def shift(tables: Tables, letters: Letters) -> dict[str, Any]:
-    """Return the history of windows: how many were released, and every alarm."""
-    windows = sorted({(str(row["site"]), str(row["window"])) for row in tables["shifts"]})
+    """Return the history of windows: how many of which sites, every alarm, what was decided."""
+    windows: dict[str, set[str]] = {}
+    for row in tables["shifts"]:
+        if row["window"] != RECORD:  # the training period is no window
+            windows.setdefault(str(row["site"]), set()).add(str(row["window"]))
     alarms = [
         {
             "window": row["window"],
@@ -67,7 +71,21 @@ def shift(tables: Tables, letters: Letters) -> dict[str, Any]:
         }
         for row in tables["alarms"]
     ]
-    return {"windows": len(windows), "alarms": alarms}
+    return {
+        "windows": sum(map(len, windows.values())),
+        "sites": [
+            {"site": letters.of(site), "windows": len(names), "first": min(names),
+             "last": max(names)}
+            for site, names in sorted(windows.items(), key=lambda pair: letters.of(pair[0]))
+        ],
+        "alarms": alarms,
+        "proposals": [
+            {"window": row["window"], "site": letters.of(str(row["site"])),
+             "action": row["action"], "decision": row["decision"],
+             "effect": letters.text(str(row["effect"]))}
+            for row in tables["actions"] if row["window"]
+        ],
+    }  # fmt: skip
 
 
 def changes(run: Run, tables: Tables, number: int, letters: Letters) -> dict[str, Any] | None:

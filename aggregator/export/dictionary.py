@@ -24,6 +24,24 @@ _STARTED = Column("time", "UTC", "begun")
 _ENDED = Column("time", "UTC", "ended; empty: not yet")
 _REASON = Column("text", "", "why, as recorded")
 
+COMPARISON: dict[str, Column] = {
+    "site": _SITE,
+    "n": Column("integer", "patients", "test patients, exact: a simulation"),
+    "n_positive": Column("integer", "patients", "of them with the positive class"),
+    "trivial": Column("number", "", "primary score of chance, or of the mean mask"),
+    "alone": Column("number", "", "of this site's patients only, without privacy"),
+    "pooled": Column("number", "", "of all patients in one place, without privacy"),
+    "federated_exact": Column("number", "", "of the federation without privacy"),
+    "federated_private": Column("number", "", "of the federation with privacy"),
+    "difference": Column("number", "", "the run's federated model minus alone, paired by patient"),
+    "lo": Column("number", "", "lower end of the 95 % interval of the difference"),
+    "hi": Column("number", "", "upper end of it"),
+    "p_holm": Column("number", "", "p value, adjusted over the sites"),
+    "verdict": Column("text", "", "federated, alone or cannot tell"),
+    "reason": Column("text", "", "why nothing can be told"),
+}
+"""``comparison.json`` of a simulation: one row a site, the same test patients in every arm."""
+
 COLUMNS: dict[str, dict[str, Column]] = {
     "runs": {
         "run": Column("text", "", "the run's name"),

@@ -6,15 +6,18 @@ names are agreed; then columns that would tell a name anyhow are there, too.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from aggregator.export.dictionary import COLUMNS, Column
+from aggregator.comparison import NAME as COMPARED
+from aggregator.export.dictionary import COLUMNS, COMPARISON, Column
 from aggregator.letters import TELLING, Letters
 from aggregator.run_folder import DATABASE, Row, read_run, read_tables
 from fedrad import durable
@@ -22,6 +25,7 @@ from fedrad.progress import Say, counted
 
 DICTIONARY, README = "dictionary.csv", "README.md"
 _SITES = ("site", "data_site")
+_COMPARISON = COMPARED.removesuffix(".json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +53,17 @@ def export_run(run_folder: Path, out: Path, *, say: Say) -> Exported:
     run = read_run(run_folder)
     letters = Letters(run)
     tables = read_tables(run_folder / DATABASE, COLUMNS)
+    if run.comparison is not None:
+        tables[_COMPARISON] = tuple(dataclasses.asdict(site) for site in run.comparison.sites)
     out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, int] = {}
-    for name in counted(COLUMNS, say, what="writing tables", total=len(COLUMNS)):
+    for name in counted(tables, say, what="writing tables", total=len(tables)):
         frame = frame_of(name, tables[name], letters)
         letters.refuse_names(_texts(frame))
         _write(out, name, frame)
         rows[name] = len(frame)
-    durable.write_bytes(out / DICTIONARY, _csv(_dictionary(letters)))
-    durable.write_bytes(out / README, _readme(letters).encode("utf-8"))
+    durable.write_bytes(out / DICTIONARY, _csv(_dictionary(tables, letters)))
+    durable.write_bytes(out / README, _readme(tables, letters).encode("utf-8"))
     return Exported(folder=out, rows=rows, names=letters.agreed)
 
 
@@ -82,7 +88,8 @@ def as_text(exported: Exported) -> str:
 
 def _columns(name: str, letters: Letters) -> dict[str, Column]:
     hidden = () if letters.agreed else TELLING.get(name, ())
-    return {column: about for column, about in COLUMNS[name].items() if column not in hidden}
+    every = COMPARISON if name == _COMPARISON else COLUMNS[name]
+    return {column: about for column, about in every.items() if column not in hidden}
 
 
 def _value(value: Any, column: str, letters: Letters) -> Any:
@@ -119,21 +126,21 @@ def _csv(frame: pd.DataFrame) -> bytes:
     return frame.to_csv(index=False, lineterminator="\n").encode("utf-8")
 
 
-def _dictionary(letters: Letters) -> pd.DataFrame:
+def _dictionary(names: Iterable[str], letters: Letters) -> pd.DataFrame:
     rows = [
         (name, column, about.type, about.unit, about.meaning)
-        for name in COLUMNS
+        for name in names
         for column, about in _columns(name, letters).items()
     ]
     return pd.DataFrame(rows, columns=["table", "column", "type", "unit", "meaning"])
 
 
-def _readme(letters: Letters) -> str:
+def _readme(names: Iterable[str], letters: Letters) -> str:
     who = "by name, as agreed" if letters.agreed else "letters; the key stays with the coordinator"
     told = (
         f"Hospitals are {who}. Every number was released with noise or agreed, or came from a "
         "simulation (`method` says `exact`). `dictionary.csv` says what each column is."
     )
     code = '    import pandas as pd\n    metrics = pd.read_parquet("metrics.parquet")'
-    lines = ["# Export of a fedrad run", told, code, "Tables: " + ", ".join(COLUMNS) + "."]
+    lines = ["# Export of a fedrad run", told, code, "Tables: " + ", ".join(names) + "."]
     return "\n\n".join(lines) + "\n"

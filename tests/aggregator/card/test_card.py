@@ -18,7 +18,7 @@ from tiny_study import tiny_task
 from aggregator.cli import app
 from aggregator.model_out.folder import Wishes, write_model
 from aggregator.store import Store
-from aggregator.tables import Answer, Metric, Spent
+from aggregator.tables import Action, Answer, Metric, Shift, Spent
 from fedrad import signatures
 from fedrad.contract import Conditions, read_contract, write_contract
 from fedrad.progress import silent
@@ -180,3 +180,34 @@ def ended(words: list[str]) -> int:
     with pytest.raises(SystemExit) as end:
         app(words)
     return int(end.value.code or 0)
+
+
+def test_windows_alarms_and_what_was_decided_are_the_shift_history(
+    run: Path, card: Callable[[Path], Card]
+) -> None:
+    with Store(run / "run.sqlite") as store:
+        row = {"channel": "image", "statistic": 1.0, "z": 1.0, "p": 0.2, "cusum": 0.0}
+        store.record(
+            Shift(window=window, site="north", threshold=4.0, **row)
+            for window in ("record", "2026-01-01", "2026-02-01")
+        )
+        store.record([
+            Action(round=2, window="2026-02-01", site="north", action="ask-about-scanner",
+                   parameters_json="{}", reason="a", decided_by="Zebulon", decision="accepted",
+                   effect="noted; north was asked")
+        ])  # fmt: skip
+    table, text = card(run)
+    (site,) = table["shift"]["sites"]
+    assert (site["windows"], site["first"], site["last"]) == (2, "2026-01-01", "2026-02-01")
+    assert table["shift"]["windows"] == 2, "the training period is no window"
+    assert f"- {site['site']}: 2 windows, 2026-01-01 to 2026-02-01" in text
+    assert "ask about scanner; accepted; noted" in text
+    assert "north" not in text
+
+
+def test_subgroups_that_no_site_releases_are_said_to_be_not_released(
+    run: Path, card: Callable[[Path], Card]
+) -> None:
+    table, text = card(run)
+    assert table["factors"]["subgroups"] is None
+    assert "Subgroups of patients: not released." in text

@@ -13,6 +13,7 @@ from model_run import SITES, write_model_run
 from tiny_study import tiny_task
 
 from aggregator.cli import app
+from aggregator.comparison import Comparison, SiteComparison, write_comparison
 from aggregator.export.dictionary import COLUMNS
 from aggregator.export.tables import export_run
 from aggregator.store import Store, table_names
@@ -97,3 +98,17 @@ def test_every_row_is_there(run: Path, capsys: pytest.CaptureFixture[str]) -> No
     rows = json.loads(capsys.readouterr().out)["rows"]
     with Store(run / "run.sqlite") as store:
         assert rows == {name: len(store.frame(name)) for name in COLUMNS}
+
+
+def test_a_simulations_comparison_is_a_table_too(run: Path, tmp_path: Path) -> None:
+    one = SiteComparison(site="east", label="A", n=40, n_positive=18, alone=0.8, pooled=0.9,
+                         difference=0.02, lo=-0.01, hi=0.05, verdict="cannot tell",
+                         reason="east has few")  # fmt: skip
+    write_comparison(run, Comparison(primary="auroc", sites=(one,)))
+    assert export_run(run, tmp_path / "out", say=silent).rows["comparison"] == 1
+    (row,) = pd.read_parquet(tmp_path / "out" / "comparison.parquet").to_dict("records")
+    assert (row["site"], row["n"], row["alone"]) == ("Hospital A", 40, 0.8)
+    assert row["reason"] == "Hospital A has few"
+    told = pd.read_csv(tmp_path / "out" / "dictionary.csv")
+    assert set(told[told["table"] == "comparison"]["column"]) == set(row)
+    assert "trivial" in row
