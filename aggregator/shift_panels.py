@@ -13,22 +13,8 @@ from datetime import date
 
 from aggregator.run_folder import Row, Run
 from fedrad.shift.agreed import RECORD
+from fedrad.shift.evidence import CHANNELS, KINDS
 
-CHANNELS = {
-    "image": "Images",
-    "acquisition": "Tags of the machine",
-    "label": "Share of positives",
-    "concept": "Scores within a label",
-    "population": "Sex and age",
-}
-KINDS = {
-    "image": "other images, the machine's words as before",
-    "acquisition": "another machine or protocol",
-    "label": "another share of positives",
-    "concept": "labels and scores no longer fit as before",
-    "population": "other patients by sex or age",
-    "unknown": "a change that fits no kind",
-}
 STEPS = (1.64, 3.0)  # readings from which a cell is drawn as unusual and as far off
 WIDTH, HEIGHT = 280.0, 90.0  # of a drawn sum
 
@@ -110,7 +96,7 @@ def _sentences(run: Run, windows: tuple[str, ...]) -> Iterator[str]:
     for row in alarms:
         since, raised = spoken_day(row["since_window"]), spoken_day(row["window"])
         yield (
-            f"{run.full_name(row['site'])}: {KINDS[row['kind']]} since {since}; seen in the "
+            f"{run.full_name(row['site'])}: {KINDS[row['kind']][0]} since {since}; seen in the "
             f"window of {raised}. Evidence: {row['evidence']}."
         )
 

@@ -16,35 +16,10 @@ from aggregator.attendance import REASONS, VERBS
 from aggregator.lineage import HELD, ROLLED_BACK
 from aggregator.quarantine import QUARANTINED
 from aggregator.run_folder import Row, Run
+from fedrad.shift import evidence
 
 OPEN = "proposed"  # the decision of an action that waits for a person
-KINDS = {  # an alarm's kind -> what it is called, and what moved
-    "image": (
-        "images look different",
-        "grey levels, noise or sharpness moved, tags did not: software, a grid, a dirty detector",
-    ),
-    "acquisition": (
-        "another scanner or protocol",
-        "images and the machine's tags moved together",
-    ),
-    "label": (
-        "another share of positives",
-        "the share of positives moved and the images did not",
-    ),
-    "concept": (
-        "labels mean something else",
-        "images and patients are as before, scores and labels fit no longer: a reader, a rule",
-    ),
-    "population": ("other patients", "sex or age of the patients moved"),
-    "unknown": ("a change of unknown kind", "no kind fits what moved"),
-}
-CHANNELS = {
-    "image": "Images",
-    "acquisition": "Tags of the machine",
-    "label": "Share of positives",
-    "concept": "Scores within a label",
-    "population": "Sex and age",
-}
+KINDS, CHANNELS = evidence.KINDS, evidence.CHANNELS
 ACTIONS = {
     "ask-about-scanner": "Ask the hospital whether a scanner, its software or a protocol changed",
     "ask-about-patients": "Ask the hospital whether other patients come since then",

@@ -15,6 +15,33 @@ from fedrad.shift.estimates import View
 from fedrad.shift.moments import WIDTH
 from fedrad.shift.tags import cells_of
 
+KINDS: Mapping[str, tuple[str, str]] = {  # of an alarm -> what it is called, and what moved
+    "image": (
+        "images look different",
+        "grey levels, noise or sharpness moved, tags did not: software, a grid, a dirty detector",
+    ),
+    "acquisition": (
+        "another scanner or protocol",
+        "images and the machine's tags moved together",
+    ),
+    "label": (
+        "another share of positives",
+        "the share of positives moved and the images did not",
+    ),
+    "concept": (
+        "labels mean something else",
+        "images and patients are as before, scores and labels fit no longer: a reader, a rule",
+    ),
+    "population": ("other patients", "sex or age of the patients moved"),
+    "unknown": ("a change of unknown kind", "no kind fits what moved"),
+}
+CHANNELS: Mapping[str, str] = {
+    "image": "Images",
+    "acquisition": "Tags of the machine",
+    "label": "Share of positives",
+    "concept": "Scores within a label",
+    "population": "Sex and age",
+}
 PLAIN: Mapping[str, str] = {
     "mean": "mean grey level",
     "deviation": "contrast",

@@ -51,7 +51,7 @@ def alarm(folder: Path) -> None:
 def test_an_alarm_is_one_sentence_with_its_date_and_evidence(folder: Path) -> None:
     alarm(folder)
     text = write_report(folder).read_text(encoding="utf-8")
-    assert "Hospital A (north): another machine or protocol since 31 January 2024" in text
+    assert "Hospital A (north): another scanner or protocol since 31 January 2024" in text
     assert "Evidence: noise +1.2." in text
     assert "Hospital A, images: the sum of readings" in text
 
