@@ -22,6 +22,8 @@ from fedrad.errors import DamagedStateError
 from fedrad.task import Task, read_task
 
 SUMS = ("worst", "macro", "*")
+RECORD = "record"  # the name that figures of the training period have among windows
+RELEASES = f"window <> '', window <> '{RECORD}', window, round"  # rounds, that period, dates
 _NAMED = ("site", "data_site")  # columns that hold a site's name
 _TOLD = ("reply", "asked", "received", "folded", "committed", "evaluated")  # said elsewhere
 
@@ -90,15 +92,16 @@ class Book:
     def recent(self, metric: str, releases: int) -> list[Row]:
         """Return one metric's figures at its last releases, in order."""
         which = self.rows(
-            "SELECT window, round FROM metrics WHERE metric = ? AND model = 'global' AND "
-            "split IN ('audit', 'window') GROUP BY window, round ORDER BY window, round",
+            "SELECT window, round FROM metrics WHERE metric = ? AND model = 'global' AND "  # noqa: S608  # our own words
+            "split IN ('audit', 'window') GROUP BY window, round "
+            f"ORDER BY {RELEASES}",
             metric,
         )[-releases:]
         wanted = {(row["window"], row["round"]) for row in which}
         rows = self.rows(
-            "SELECT round, window, site, value, lo, hi FROM metrics WHERE round >= ? AND "
+            "SELECT round, window, site, value, lo, hi FROM metrics WHERE round >= ? AND "  # noqa: S608  # our own words
             "metric = ? AND model = 'global' AND split IN ('audit', 'window') "
-            "ORDER BY window, round",
+            f"ORDER BY {RELEASES}",
             min((row["round"] for row in which), default=0), metric,
         )  # fmt: skip
         return [row for row in rows if (row["window"], row["round"]) in wanted]
@@ -111,14 +114,14 @@ class Book:
         )
         if site:
             real = self._real(site)
-            return self.rows(f"{question} AND site = ? ORDER BY window, round", metric, real)
-        return self.rows(f"{question} ORDER BY window, round", metric)
+            return self.rows(f"{question} AND site = ? ORDER BY {RELEASES}", metric, real)
+        return self.rows(f"{question} ORDER BY {RELEASES}", metric)
 
     def cells(self, metric: str) -> list[tuple[str, str, int, float | None]]:
         """Return site, window, round and value of one metric over all releases, in order."""
         found = self.connection.execute(
-            "SELECT site, window, round, value FROM metrics WHERE metric = ? AND "
-            "model = 'global' AND split IN ('audit', 'window') ORDER BY window, round",
+            "SELECT site, window, round, value FROM metrics WHERE metric = ? AND "  # noqa: S608  # our own words
+            f"model = 'global' AND split IN ('audit', 'window') ORDER BY {RELEASES}",
             (metric,),
         )
         return [(self.letters.get(site, site), *rest) for site, *rest in found]

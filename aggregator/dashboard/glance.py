@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aggregator import first_screen
 from aggregator.dashboard import matters
-from aggregator.dashboard.book import Book, opened
+from aggregator.dashboard.book import RECORD, Book, opened
 from aggregator.dashboard.lines import Line, site_lines
 from aggregator.dashboard.matters import Matter
 from aggregator.dashboard.tiles import Tile, alarm_tile, course_tiles
@@ -24,6 +24,7 @@ from aggregator.quarantine import QUARANTINED
 from aggregator.run_folder import Row, Run
 from aggregator.wording import subtitle
 
+_WINDOWS = "SELECT DISTINCT window FROM shifts WHERE window <> ?"
 _SAID, _LOOKED_BACK = 8, 40  # lines of "Lately"; of so many turns
 
 
@@ -75,7 +76,7 @@ def read_glance(book: Book, online: Mapping[str, str], now: datetime) -> Glance:
         tiles=tiles, matters=tuple(found),
         lines=site_lines(book, run, last, online=online, alarms=alarms),
         metric=spoken(book.primary()), waiting=len(waiting),
-        windows=len(book.rows("SELECT DISTINCT window FROM shifts")), history=_lately(run, turns),
+        windows=len(book.rows(_WINDOWS, RECORD)), history=_lately(run, turns),
     )  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def _figures(book: Book, run: Run) -> dict[str, dict[str, Any]]:
     for site in run.sites:
         at = by_site[site]
         line = [at[one]["value"] if one in at else None for one in releases]
-        last = at[max(at)] if at else None
+        last = next((at[one] for one in reversed(releases) if one in at), None)
         found[site] = {
             "spark": charts.spark([v if _known(v) else None for v in line], low, high),
             "value": score(last["value"]) if last else "",

@@ -47,11 +47,12 @@ def site_context(book: Book, site: str) -> dict[str, Any]:
 
 def _figures(book: Book, run: Run, site: str) -> dict[str, Any]:
     metric = book.primary()
-    own = [row for row in book.measured(metric, site=site) if _known(row)]
+    every = book.measured(metric, site=site)
+    own = [row for row in every if _known(row)]
     audits = [row for row in own if not row["window"]]
     mean = [row for row in book.measured(metric, site="macro") if _known(row) and not row["window"]]
     panels = figures.panels({site: _points(audits), "macro": _points(mean)}) if audits else {}
-    last = max((row["round"] for row in audits), default=None)
+    last = max((row["round"] for row in every if not row["window"]), default=None)
     return {
         "metric": spoken(metric),
         "panel": panels.get(site),

@@ -18,6 +18,7 @@ from aggregator.letters import Letters
 from aggregator.run_folder import Row, Run
 from aggregator.wording import small
 from fedrad.durable import canonical_json
+from fedrad.shift.agreed import RECORD
 
 _NOT_IN_KEYS = re.compile(r"[^\w./ -]")
 _SPLITS = {"audit": "", "window": "in windows/"}  # before the name of a figure
@@ -28,7 +29,7 @@ class Point:
     """One number of a curve."""
 
     key: str
-    step: int  # a round; of figures in windows: the number of the window
+    step: int  # a round; of figures in windows its number, 0 is the training period
     time_ms: int  # since 1970, UTC
     value: float
 
@@ -108,7 +109,8 @@ _Raw = tuple[str, int, int, float | None]  # key, step, time or 0, value
 def _figures(run: Run, letters: Letters) -> Iterator[_Raw]:
     rows = [row for row in run.tables["metrics"] if row["model"] == "global"]
     rows = [row for row in rows if row["split"] in _SPLITS and row["metric"] not in measures.COUNTS]
-    places = {name: n for n, name in enumerate(sorted({row["window"] for row in rows} - {""}))}
+    windows = sorted({row["window"] for row in rows} - {"", RECORD})
+    places = {name: n for n, name in enumerate([RECORD, *windows])}
     for row in rows:
         site = measures.SUMMARIES.get(row["site"]) or letters.of(str(row["site"]))
         key = f"{_SPLITS[row['split']]}{row['metric']}/{site}"

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from aggregator.dashboard.book import opened
 from aggregator.dashboard.glance import Glance, read_glance
 from aggregator.store import Store
+from aggregator.tables import Metric
 
 Browse = Callable[..., TestClient]
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -93,3 +94,15 @@ def test_a_run_that_failed_says_why(healthy: Path) -> None:
     with Store(healthy / "run.sqlite") as store:
         store.end_run("healthy-1", status="failed", reason="the disk is full")
     assert glance(healthy).verdict == "the run is failed: the disk is full."
+
+
+def test_the_training_period_is_no_later_release_than_a_window(healthy: Path) -> None:
+    """Its name sorts behind every date."""
+    with Store(healthy / "run.sqlite") as store:
+        store.record(
+            Metric(round=4, window=window, site="Ashford", split="window", metric="auroc",
+                   value=value, lo=value - 0.1, hi=value + 0.1, n=None, method="private")
+            for window, value in (("record", 0.31), ("2026-05-01", 0.62))
+        )  # fmt: skip
+    lines = {line.site: line for line in glance(healthy).lines}
+    assert lines["Ashford"].value == "0.620"
