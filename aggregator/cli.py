@@ -78,15 +78,21 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
     Ends with 1 if the answer is no for every site: by the measured table, or because a site
     would refuse.
     """
+    from dataclasses import asdict
+
+    from aggregator import gate_plan
     from aggregator.plan import plan_study
     from fedrad.planning.forecast import Wishes, as_table
     from fedrad.planning.precision import Guess
     from fedrad.planning.wording import as_text
+    from fedrad.task import read_task
 
     guess = Guess(quality=quality, prevalence=prevalence)
     wishes = Wishes(guess=guess, noise=noise)
     found = plan_study(task, whole_numbers(patients), audit=whole_numbers(audit), wishes=wishes)
-    emit(as_json, as_table(found), as_text(found, screen_columns()))
+    gate = gate_plan.chances(read_task(task), len(found.sites), prevalence=prevalence)
+    table = as_table(found) | {"gate": [asdict(chance) for chance in gate]}
+    emit(as_json, table, "\n".join([as_text(found, screen_columns()), *gate_plan.lines(gate)]))
     if found.hopeless:
         raise typer.Exit(1)
 
