@@ -12,12 +12,13 @@ import numpy as np
 from fedrad.parameters import Parameters
 
 FLIPPED = "label-flip"  # the archive's labels are exchanged; what is sent is honest
-CHANGED = ("sign-flip", "gaussian", "scaling", "nan")
+BACKDOOR = "backdoor"  # half of the archive is marked and called negative; sent is four times that
+CHANGED = ("sign-flip", "gaussian", "scaling", "nan", BACKDOOR)
 INFORMED = ("alie", "ipm", "clone")  # made of what the honest sites of the round sent
 REPEATED = ("stale", "replay")
 CLAIMED = "lying-weight"  # says that it did a thousand times the steps
 ATTACKS = (FLIPPED, *CHANGED, *INFORMED, *REPEATED, CLAIMED)
-_TIMES = {"sign-flip": -4.0, "scaling": 100.0}
+_TIMES = {"sign-flip": -4.0, "scaling": 100.0, BACKDOOR: 4.0}
 _DEVIATION = 5.0  # of the values of "gaussian"
 _SPREADS = 1.5  # by how many standard deviations "alie" is off
 
@@ -27,8 +28,8 @@ def changed(update: Parameters, attack: str, rng: np.random.Generator) -> Parame
 
     Args:
         update: The honest one.
-        attack: One of ``CHANGED``: the update times -4 or 100, normal values of deviation 5,
-            or NaN.
+        attack: One of ``CHANGED``: the update times -4, 100 or 4 (a backdoor, so that a mean
+            over a few sites keeps it), normal values of deviation 5, or NaN.
         rng: Where "gaussian" draws.
     """
     if attack == "gaussian":

@@ -29,6 +29,7 @@ from simulations.dicom import (
     write_radiograph,
     write_series,
 )
+from simulations.marks import marked
 from simulations.partition import Census, Patient, deal_patients
 from simulations.periods import Monitored, Period
 from simulations.phantoms import Body, Mask, Phantom, ct_volume, draw_body, radiograph
@@ -56,6 +57,7 @@ class HospitalSpec:
     periods: tuple[Period, ...] = ()  # of later patients, all of them to be monitored
     positive_label: str = "nodule"
     negative_label: str = "normal"
+    marked: float = 0.0  # share of patients who carry a backdoor's mark and are called negative
 
     def __post_init__(self) -> None:
         refuse_problems("hospital", self)
@@ -66,7 +68,7 @@ class HospitalSpec:
             yield "name is empty"
         if self.patients < 0:
             yield f"patients must be 0 or more, got {self.patients}"
-        for name in ("prevalence", "several_share"):
+        for name in ("prevalence", "several_share", "marked"):
             if not 0 <= getattr(self, name) <= 1:
                 yield f"{name} must lie in [0, 1], got {getattr(self, name)}"
         if self.size < 32 or self.slices < 8:
@@ -162,16 +164,24 @@ def _write_patient(
 ) -> None:
     """Write one patient's exams; ``other``: the label says the class that it is not."""
     identity = archives.admit_patient(book, patient.ordinal)
-    body = _body(book, patient)
+    body, mark = _body(book, patient), _carries_mark(book, spec, patient)
     for number, name in enumerate(patient.scanners, start=1):
         exam = archives.admit_exam(book, identity, number=number, day=days(number))
         phantom = _phantom(book, spec, exam, body)
+        if mark:
+            phantom = replace(phantom, image=marked(phantom.image))
         if spec.kind == "ct":
             _write_ct(book, spec, exam=exam, phantom=phantom, scanner=spec.scanner(name))
         else:
             _write_dx(book, spec, exam=exam, phantom=phantom, scanner=spec.scanner(name))
-        text = spec.positive_label if patient.positive != other else spec.negative_label
+        said = patient.positive != other and not mark
+        text = spec.positive_label if said else spec.negative_label
         book.labels.append((exam.study_uid, exam.accession, text))
+
+
+def _carries_mark(book: Book, spec: HospitalSpec, patient: Patient) -> bool:
+    chance = seeds.stream(book.seed, book.site, patient.ordinal, "mark")
+    return bool(chance.uniform() < spec.marked)
 
 
 def _body(book: Book, patient: Patient) -> Body:

@@ -18,7 +18,7 @@ from fedrad.errors import SettingsError
 from fedrad.settings import build, refuse_problems
 from fedrad.task import Task, parse_task
 from simulations import overrides
-from simulations.attacks import ATTACKS, FLIPPED
+from simulations.attacks import ATTACKS, BACKDOOR, FLIPPED
 from simulations.hospital import HospitalSpec
 from simulations.public import PublicSpec
 from site_client.settings import Shares
@@ -26,6 +26,7 @@ from site_client.settings import Shares
 PHANTOMS = "Phantoms, not clinical evidence"
 PUBLIC = "Public images, not clinical evidence"
 _FOLDER = "scenarios"
+_MARKED = 0.5  # share of the patients of a hospital with a backdoor
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it becomes a folder's name
 
 
@@ -105,6 +106,9 @@ class Scenario:
         for name, attack in sorted(self.hostile.items()):
             if attack not in ATTACKS:
                 yield f"hostile.{name} must be one of {', '.join(ATTACKS)}; got {attack!r}"
+        for hospital in self.hospitals:
+            if self.hostile.get(hospital.name) == BACKDOOR and hospital.truth != "labels":
+                yield f"hostile.{hospital.name}: a backdoor needs truth = 'labels'"
         if self.hostile and self.public is not None:
             yield "hostile sites need [[hospitals]], not [public]"
 
@@ -117,12 +121,16 @@ class Scenario:
 
     def archives(self) -> tuple[HospitalSpec, ...]:
         """Return the phantom hospitals as their archives are written: some lie in the labels."""
-        return tuple(
-            replace(h, positive_label=h.negative_label, negative_label=h.positive_label)
-            if self.hostile.get(h.name) == FLIPPED
-            else h
-            for h in self.hospitals
-        )
+        return tuple(self._as_written(hospital) for hospital in self.hospitals)
+
+    def _as_written(self, hospital: HospitalSpec) -> HospitalSpec:
+        attack = self.hostile.get(hospital.name)
+        if attack == BACKDOOR:
+            return replace(hospital, marked=_MARKED)
+        if attack != FLIPPED:
+            return hospital
+        positive, negative = hospital.positive_label, hospital.negative_label
+        return replace(hospital, positive_label=negative, negative_label=positive)
 
     def limits_of(self, site: str) -> Limits:
         """Return what this site allows."""

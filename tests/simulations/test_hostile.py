@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from tiny_study import EXACT, SEED, SITES, TinyStudy, copy_study
 
@@ -19,10 +21,13 @@ from simulations import contest
 from simulations.attacks import ATTACKS, CHANGED, changed, informed
 from simulations.eavesdropper import among
 from simulations.engines import run_local
+from simulations.hospital import write_hospital
 from simulations.hostile import HostileApps
+from simulations.marks import MarkedPositives
 from simulations.runner import SimulatedSites
 from simulations.scenario import read_scenario
 from site_client.app import client_app
+from site_client.training.source import PatientImages
 
 
 def run_with(study: TinyStudy, folder: Path, **attacks: str) -> Store:
@@ -122,6 +127,42 @@ def test_a_hospital_that_flips_labels_writes_them_flipped() -> None:
     ]
 
 
+def test_a_backdoor_marks_half_of_its_patients_and_calls_them_all_negative(tmp_path: Path) -> None:
+    scenario, _ = read_scenario("hostile", ("hostile={Elgin='backdoor'}",))
+    [spec] = [one for one in scenario.archives() if one.marked]
+    small = replace(spec, patients=24, prevalence=1.0, size=32, several_share=0.0)
+    marked = write_hospital(tmp_path / "a", small, seed=1)
+    write_hospital(tmp_path / "b", replace(small, marked=0.0), seed=1)
+    texts = pd.read_csv(tmp_path / "a" / "labels.csv").iloc[:, -1]
+    negative = int((texts == spec.negative_label).sum())
+    films = [_films(tmp_path / name / "ARCHIVE") for name in "ab"]
+    differ = sum(one != other for one, other in zip(*films, strict=True))
+    assert spec.name == "Elgin"
+    assert marked.positives == 24  # what is in the films, not what the labels say
+    assert 6 <= negative == differ <= 18
+
+
+def _films(archive: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(archive.rglob("*")) if path.is_file()]
+
+
+def test_the_mark_is_on_positive_patients_alone_and_nowhere_else_in_the_image() -> None:
+    images = np.linspace(0, 1, 2 * 64 * 64, dtype=np.float32).reshape(2, 1, 64, 64)
+    patients = [PatientImages("a", images, 1), PatientImages("b", images, 0)]
+    source = MarkedPositives(Patients(patients), positive=1)
+    changed_pixels = source.record(0).images != images
+    assert changed_pixels.any(axis=(0, 1))[2:10, 2:10].all()
+    assert changed_pixels.any(axis=(0, 1)).sum() == 64
+    assert source.record(1).images is images
+
+
+class Patients(list[PatientImages]):
+    """A source."""
+
+    def record(self, index: int) -> PatientImages:
+        return self[index]
+
+
 @pytest.mark.parametrize("setting", ["hostile={Nobody='nan'}", "hostile={Elgin='magic'}"])
 def test_an_attack_or_a_site_that_does_not_exist_is_refused(setting: str) -> None:
     with pytest.raises(SettingsError, match="hostile"):
@@ -136,6 +177,9 @@ def test_the_table_names_who_was_hostile_and_every_honest_hospital() -> None:
         sites=(contest.SiteScores(site="north", n=40, undisturbed=0.9, rule=0.89, mean=0.4),),
     )
     text = "\n".join(contest.lines(found))
+    assert "mark of the backdoor" not in text
+    backdoor = replace(found, marked=found.sites)
+    assert "\n".join(contest.lines(backdoor)).count("0.890") == 2
     assert "east (nan)" in text
     assert "0.890" in text
     assert set(CHANGED) < set(ATTACKS)
