@@ -75,6 +75,10 @@ def patients(body: dict) -> None:
     body["contract"]["sites"]["east"]["patients_agreed"] = 150
 
 
+def hours(body: dict) -> None:
+    body["contract"]["sites"]["east"]["hours"] = "22:00-06:00"
+
+
 def unconditional(body: dict) -> None:
     body["contract"]["conditions"] = None
 
@@ -99,6 +103,7 @@ def resealed(joined: Joined, change: Callable[[dict], None]) -> Path:
     [
         (kind, "wants this site to evaluate; this site offered to train"),
         (patients, "says 150 patients of this site; offered were 120"),
+        (hours, "says hours '22:00-06:00' of this site; promised were ''"),
         (unconditional, "says no expiry and no recipients"),
         (expired, "its contract expired on 2020-01-01"),
         (lambda b: b["link"].update(certificate=b["link"]["ca"]), "not for this site's key"),
