@@ -74,7 +74,7 @@ def test_a_server_is_open_once_its_gateway_answers(homes: Path) -> None:
     server._gateway = Gateway(homes / "hub", read_coordinator(homes / "hub"))
     server._look = lambda: None
     server._link = server._launcher = SimpleNamespace(tend=lambda: None)
-    server._door = SimpleNamespace(tend=lambda: None, alive=True)
+    server._door, server._beside = SimpleNamespace(tend=lambda: None, alive=True), []
     host, _, port = server._gateway.settings.gateway.listen.partition(":")
     assert not server.tend()
     with socket.create_server((host, int(port))):

@@ -55,7 +55,7 @@ def test_one_model_alone_is_refused_before_anything_is_charged(tmp_path: Path) -
     study = watched_study(tmp_path / "run")
     reply = site_on(study, DAY).answer(study.ask("compare", 2), study.model)
     assert reply.outcome == "failed"
-    assert not (study.home() / "ledger.jsonl").exists()
+    assert (study.home() / "ledger.jsonl").read_bytes() == b""
 
 
 def test_two_models_come_apart_as_they_were_put_together() -> None:

@@ -42,8 +42,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     make_folders(home)
     coordinator = Coordinator(name="the hub", address="fed.example.org:443")
     write_settings(home, coordinator, listen="127.0.0.1:8443")
-    with (home / "aggregator.toml").open("a") as file:
-        file.write('socket = "d.sock"\n')
+    settings = (home / "aggregator.toml").read_text()
+    assert "[dashboard]" in settings
+    settings = settings.replace("[dashboard]", '[dashboard]\nsocket = "d.sock"')
+    (home / "aggregator.toml").write_text(settings)
     history = History(name="lungs", sites=4, rounds=4, windows=8, trouble=True, figures="letters")
     write_study(home, history)
     write_history(home / "runs" / "lungs", history)
