@@ -134,6 +134,7 @@ def _agreements(run: Run, letters: Letters) -> dict[str, Any]:
     for row in run.tables["replies"]:
         if row["ledger_head"]:
             heads[letters.of(str(row["site"]))] = str(row["ledger_head"])
+    heads = dict(sorted(heads.items()))  # an order of rows could tell of names
     if contract is None or task is None:
         return {"contract": None, "approvals": {}, "ledger_heads": heads}
     conditions = contract.conditions
