@@ -56,6 +56,7 @@ def test_private_rounds_in_this_process_are_the_engine_s(study: TinyStudy, tmp_p
     assert digest(plain) != digest(engine)
 
 
+@pytest.mark.long
 def test_no_worker_and_two_workers_give_the_same_bits(
     exact_study: TinyStudy, hospitals: Path, tmp_path: Path
 ) -> None:
