@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from aggregator.exchange import receive
+from aggregator.exchange import TTL_MARGIN_S, receive
 from aggregator.intake import Intake, RowsOf
 from aggregator.setup import RunSetup
 from fedrad.parameters import Parameters, digest
 from fedrad.protocol.codec import encode_arrays, encode_request
 from fedrad.protocol.messages import Block, Phase, Request
-
-_TTL_MARGIN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +67,5 @@ def _messages(
             ledger_head=intake.heads.get(site, ""),
         )
         intake.expect(node, request, site)
-        content, ttl_s = encode_request(request, arrays), wait_s + _TTL_MARGIN_S
+        content, ttl_s = encode_request(request, arrays), wait_s + TTL_MARGIN_S
         yield Message(content, node, "query", ttl=ttl_s, group_id=str(question.round))

@@ -51,17 +51,23 @@ class RoundLine:
 def sentences(run: Run) -> tuple[str, ...]:
     """Return one plain sentence for each quarantine, refusal, abstention and failure, by site.
 
-    A site whose budget is spent is not asked again, so its refusal holds from then on.
+    A site whose budget is spent is not asked again, so its refusal holds from then on. Windows are
+    no rounds: who did not tell one is said with them (``panels.unread``).
     """
     found: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)
     for row in run.tables["replies"]:
-        if row["outcome"] in VERBS and row["phase"] != LATE:
+        if row["outcome"] in VERBS and row["phase"] != LATE and not of_window(row):
             key = (row["site"], row["phase"], row["outcome"], row["reason_code"] or "")
             found[key].append(row["round"])
     order = {site: place for place, site in enumerate(run.sites)}
     keys = sorted(found, key=lambda key: (order.get(key[0], 999), key[1] != "train", found[key]))
     absent = tuple(_sentence(run, key, found[key]) for key in keys)
     return (*_quarantines(run), *absent, *_late(run))
+
+
+def of_window(reply: Row) -> bool:
+    """Whether a reply was about a window of patients and not about a round."""
+    return str(reply["phase"]).startswith("window")
 
 
 def grid(run: Run) -> dict[str, list[Presence]]:

@@ -90,9 +90,11 @@ def plan(  # noqa: PLR0913, PLR0917  # one parameter an option
     guess = Guess(quality=quality, prevalence=prevalence)
     wishes = Wishes(guess=guess, noise=noise)
     found = plan_study(task, whole_numbers(patients), audit=whole_numbers(audit), wishes=wishes)
-    gate = gate_plan.chances(read_task(task), len(found.sites), prevalence=prevalence)
+    read = read_task(task)
+    gate = gate_plan.chances(read, len(found.sites), prevalence=prevalence)
     table = as_table(found) | {"gate": [asdict(chance) for chance in gate]}
-    emit(as_json, table, "\n".join([as_text(found, screen_columns()), *gate_plan.lines(gate)]))
+    said = [as_text(found, screen_columns()), *gate_plan.lines(gate, read)]
+    emit(as_json, table, "\n".join(said))
     if found.hopeless:
         raise typer.Exit(1)
 

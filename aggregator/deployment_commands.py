@@ -18,7 +18,7 @@ Home = Annotated[
     ),
 ]
 _LOGS = {"run": "superlink/run.log", "server": "superlink/superlink.log"}
-_LOGS |= {"gateway": "gateway/nginx.log"}
+_LOGS |= {"gateway": "gateway/nginx.log", "tracker": "superlink/tracker.log"}
 
 
 @app.command()
@@ -136,7 +136,9 @@ def sites(home: Home, as_json: AsJson = False) -> None:
 @app.command()
 def logs(
     home: Home,
-    of: Annotated[Literal["run", "server", "gateway"], typer.Option(help="Whose.")] = "run",
+    of: Annotated[
+        Literal["run", "server", "gateway", "tracker"], typer.Option(help="Whose.")
+    ] = "run",
     follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
     last: Annotated[int, typer.Option(help="So many lines.", min=1)] = 50,
     as_json: AsJson = False,

@@ -16,6 +16,7 @@ from flwr.serverapp import Grid
 from fedrad.clock import Clock
 
 _NONE: Mapping[str, float] = MappingProxyType({})
+TTL_MARGIN_S = 600.0  # that a question lives on after its deadline, in seconds
 _POLL_S = 0.2  # how often a grid is asked unless it says otherwise in ``poll_s``
 
 

@@ -16,6 +16,7 @@ from aggregator.run_folder import Row, Run
 
 NAMES = {
     "auroc": "AUROC",
+    "auprc": "Average precision",
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
     "prevalence": "Prevalence",
@@ -23,7 +24,17 @@ NAMES = {
     "dice_p50": "Median Dice",
     "dice_p10": "Dice, 10th percentile",
     "failure_rate": "Dice under 0.5",
+    "nsd_mean": "Mean surface Dice",
+    "nsd_p50": "Median surface Dice",
+    "nsd_p10": "Surface Dice, 10th percentile",
+    "hd95_p50": "Median HD95",
+    "oe_ratio": "Observed / expected",
+    "calibration_slope": "Calibration slope",
+    "temperature": "Temperature",
+    "brier": "Brier score",
+    "ece": "Calibration error",
 }
+CALIBRATION = ("oe_ratio", "calibration_slope", "temperature", "brier", "ece")
 COUNTS = ("n",)
 SUMMARIES = {"worst": "Worst site", "macro": "Mean of the sites", "*": "All patients together"}
 
@@ -82,6 +93,19 @@ def columns(run: Run) -> tuple[str, ...]:
     present = {str(row["metric"]) for row in _rows(run)} - set(COUNTS)
     known = [primary(run), *NAMES]
     return tuple(sorted(present, key=lambda m: (known.index(m) if m in known else 99, m)))
+
+
+def groups(run: Run) -> tuple[tuple[str, ...], ...]:
+    """Return ``columns`` as tables that fit a page: what a model gets right, how it is calibrated.
+
+    A table without a column is left out.
+    """
+    names = columns(run)
+    parts = (
+        tuple(name for name in names if name not in CALIBRATION),
+        tuple(name for name in names if name in CALIBRATION),
+    )
+    return tuple(part for part in parts if part)
 
 
 def last_release(run: Run) -> int | None:

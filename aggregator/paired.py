@@ -90,7 +90,8 @@ class _Rows:
 
     def __call__(self, asked: Asked, blocks: tuple[Block, ...]) -> Iterator[Report]:
         """Return the rows; raises ``ProtocolError`` for sums that are no comparison."""
-        check_comparison(blocks, audit_sigma=self.setup.contract.sites[asked.site].audit_sigma)
+        sigma = self.setup.contract.sites[asked.site].audit_sigma
+        check_comparison(blocks, self.setup.task, audit_sigma=sigma)
         request = asked.request
         return report_rows(
             request.round,

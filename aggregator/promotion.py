@@ -99,7 +99,7 @@ def _reasons(verdict: Verdict) -> Iterator[str]:
         changes = "; ".join(_said(change) for change in verdict.sites[site])
         yield f"harm is shown at {site}: {changes}"
     for site in verdict.not_estimable:
-        yield f"{site}: too few patients of a label to say anything"
+        yield f"{site}: too few patients to say anything"
 
 
 def _said(change: Change) -> str:

@@ -31,8 +31,11 @@ EFFECTS = {  # an accepted action -> what comes of it, as its row says
     "ask-about-scanner": "noted; fedrad changes nothing: ask the hospital",
     "ask-about-patients": "noted; fedrad changes nothing: ask the hospital",
     "query-annotations": "noted; fedrad changes nothing: ask for the second reading",
+    "look-together": "noted; fedrad changes nothing: ask the hospital",
     "move-threshold": "noted; fedrad changes nothing: the hospital sets its operating point",
-    "recalibrate": "noted; fedrad changes nothing: the hospital recalibrates its scores",
+    "recalibrate": "noted for the hospital to apply; later windows say what it would do",
+    "reweight": "noted; fedrad changes no weights by itself",
+    "personalise": "noted; fedrad trains no layer for one hospital yet",
     "none": "noted",
 }
 """What accepting does; an action that is not here is noted."""

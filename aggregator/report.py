@@ -16,6 +16,8 @@ from aggregator import attendance, figures, first_screen, measures, shift_panels
 from aggregator.comparison import SiteComparison
 from aggregator.facts import Fact
 from aggregator.paid import Paid, attack_sentence, paid_by_site
+from aggregator.panels.budget import budget
+from aggregator.panels.crossed import crossed
 from aggregator.run_folder import Run, read_run
 from fedrad import durable
 from fedrad.settings import as_table
@@ -77,7 +79,7 @@ def _context(run: Run) -> dict[str, Any]:
         "subtitle": wording.subtitle(run),
         **_worth(run),
         **_performance(run),
-        **_privacy(spent),
+        **_privacy(run, spent),
         **_rounds(run),
         "shift": shift_panels.panels(run),
         **_plan(run),
@@ -94,6 +96,7 @@ def _worth(run: Run) -> dict[str, Any]:
         "forest": figures.forest(drawn, margin) if drawn else None,
         "primary_name": measures.spoken(comparison.primary) if comparison else "",
         "arms": wording.arms(comparison),
+        "crossed": crossed(run),
     }
 
 
@@ -118,7 +121,9 @@ def _performance(run: Run) -> dict[str, Any]:
         "curves": curves,
         "panels": figures.panels(points),
         "last_release": last,
-        "columns": [(name, measures.spoken(name)) for name in measures.columns(run)],
+        "groups": [
+            [(name, measures.spoken(name)) for name in group] for group in measures.groups(run)
+        ],
         "latest": latest,
         "patients": {name: measures.patients(row) for name, row in latest.items()},
         "summaries": measures.SUMMARIES,
@@ -126,9 +131,10 @@ def _performance(run: Run) -> dict[str, Any]:
     }
 
 
-def _privacy(spent: tuple[Paid, ...]) -> dict[str, Any]:
+def _privacy(run: Run, spent: tuple[Paid, ...]) -> dict[str, Any]:
     return {
         "spent": spent,
+        "budget": budget(run, spent),
         "attacks": {site.site: attack_sentence(site) for site in spent},
         "streams": sorted({name for site in spent for name in site.streams}, reverse=True),
     }

@@ -1,7 +1,8 @@
-"""What the report says of windows: sentences, a map of sites by windows, sums with thresholds.
+"""What the report says of windows: sentences, and the panels that show what they rest on.
 
-Reads the tables ``shifts``, ``alarms`` and ``events`` as ``watch`` wrote them; nothing is computed
-anew. Everything is plain numbers and words for the template. A run without windows has none.
+Reads the tables ``shifts``, ``alarms`` and ``events`` as ``judging`` wrote them, and the released
+sums that ``panels`` show; nothing is judged anew. Everything is plain numbers and words for the
+template. A run without windows has none.
 """
 
 from __future__ import annotations
@@ -11,40 +12,33 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from aggregator.run_folder import Row, Run
-from fedrad.shift.agreed import RECORD
-from fedrad.shift.evidence import CHANNELS, KINDS
-
-STEPS = (1.64, 3.0)  # readings from which a cell is drawn as unusual and as far off
-WIDTH, HEIGHT = 280.0, 90.0  # of a drawn sum
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One window of one channel: how far it is, 0 to 2, and what a reader is told."""
-
-    step: int
-    alarm: bool
-    said: str
+from aggregator.panels import (
+    calibration,
+    diagnosis,
+    maps,
+    standing,
+    subgroups,
+    tag_shares,
+    unread,
+)
+from aggregator.run_folder import DATABASE, Run, read_tables
+from aggregator.windows import told
+from fedrad.shift.agreed import RECORD, layout_of, most_patients, phases
+from fedrad.shift.evidence import KINDS
 
 
 @dataclass(frozen=True, slots=True)
-class Strip:
-    """One channel of one site over windows; ``None`` where nothing could be read."""
+class Sums:
+    """What is drawn of the released sums themselves, each with its sentence."""
 
-    site: str
-    channel: str
-    cells: tuple[Cell | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """A drawn sum that passed its threshold."""
-
-    title: str
-    line: str  # points of a polyline
-    threshold: float  # its height in the drawing
-    since: float  # the change's place
+    calibration: tuple[calibration.Reliability, ...] = ()
+    calibration_said: str = ""
+    shares: tuple[tag_shares.SiteShares, ...] = ()
+    shares_said: str = ""
+    subgroups: tuple[subgroups.Subgroup, ...] = ()
+    subgroups_said: str = ""
+    unread: tuple[str, ...] = ()
+    unread_said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +48,13 @@ class Panels:
     windows: tuple[str, ...]
     sentences: tuple[str, ...]
     apart: tuple[str, ...]
-    strips: tuple[Strip, ...]
-    sums: tuple[Sum, ...]
+    map: tuple[maps.Strip, ...]
+    map_said: str
+    strips: tuple[maps.Strip, ...]
+    sums: tuple[maps.Sum, ...]
     notes: tuple[str, ...]
+    diagnoses: tuple[diagnosis.Diagnosis, ...]
+    released: Sums
 
 
 def panels(run: Run) -> Panels | None:
@@ -67,18 +65,30 @@ def panels(run: Run) -> Panels | None:
     detail = json.loads(looked[-1]["detail_json"])
     rows = [row for row in run.tables["shifts"] if row["window"] != RECORD]
     windows = tuple(sorted({str(row["window"]) for row in rows}))
+    strips = tuple(maps.strips(run, rows, windows))
+    by_site = tuple(maps.by_site(strips))
     return Panels(
         windows,
         tuple(_sentences(run, windows)),
-        tuple(f"{run.full_name(one['site'])} {one['said']}" for one in detail.get("apart", [])),
-        tuple(_strips(run, rows, windows)),
-        tuple(_sums(run, rows, windows)),
+        tuple(standing.sentences(run, detail.get("apart", []))),
+        by_site,
+        maps.headline(by_site),
+        strips,
+        tuple(maps.sums(run, rows, windows)),
         tuple(
             f"{run.full_name(site)}: {note}"
             for site, notes in sorted(detail.get("notes", {}).items())
             for note in notes
         ),
+        diagnosis.diagnoses(run),
+        _sums(run, int(looked[-1]["round"])),
     )
+
+
+def subgroups_of(run: Run) -> tuple[subgroups.Subgroup, ...]:
+    """Return the subgroups of the model in use, over all hospitals and windows; if any."""
+    looked = [row for row in run.tables["events"] if row["kind"] == "shift-looked"]
+    return _sums(run, int(looked[-1]["round"])).subgroups if looked else ()
 
 
 def spoken_day(text: str) -> str:
@@ -101,42 +111,25 @@ def _sentences(run: Run, windows: tuple[str, ...]) -> Iterator[str]:
         )
 
 
-def _strips(run: Run, rows: list[Row], windows: tuple[str, ...]) -> Iterator[Strip]:
-    known = {(row["site"], row["channel"], row["window"]): row for row in rows}
-    alarms = {(row["site"], row["channel"], row["window"]) for row in run.tables["alarms"]}
-    for site in run.sites:
-        for channel, name in CHANNELS.items():
-            keys = [(site, channel, window) for window in windows]
-            if any(key in known for key in keys):
-                cells = tuple(_cell(known.get(key), key in alarms) for key in keys)
-                yield Strip(run.label(site), name, cells)
-
-
-def _cell(row: Row | None, alarm: bool) -> Cell | None:
-    if row is None or row["z"] is None:
-        return None
-    step = sum(row["z"] >= least for least in STEPS)
-    return Cell(step, alarm, f"window of {row['window']}: p = {row['p']:.2g}")
-
-
-def _sums(run: Run, rows: list[Row], windows: tuple[str, ...]) -> Iterator[Sum]:
-    for alarm in run.tables["alarms"]:
-        own = {
-            str(row["window"]): row
-            for row in rows
-            if (row["site"], row["channel"]) == (alarm["site"], alarm["channel"])
-        }
-        limit = max((row["threshold"] for row in own.values()), default=1.0)
-        top = max([limit, *(row["cusum"] for row in own.values())]) * 1.1
-        step = WIDTH / max(len(windows) - 1, 1)
-        points = [
-            f"{step * place:.1f},{HEIGHT * (1 - own[window]['cusum'] / top):.1f}"
-            for place, window in enumerate(windows)
-            if window in own
-        ]
-        yield Sum(
-            f"{run.label(alarm['site'])}, {CHANNELS[alarm['channel']].lower()}",
-            " ".join(points),
-            round(HEIGHT * (1 - limit / top), 1),
-            round(step * windows.index(alarm["since_window"]), 1),
-        )
+def _sums(run: Run, model_round: int) -> Sums:
+    """Return the panels of released sums of one model; empty where the task has no windows."""
+    if run.task is None or run.task.monitoring is None:
+        return Sums()
+    every = read_tables(run.folder / DATABASE, ("reports",))["reports"]
+    rows = [row for row in every if row["window"] and row["round"] == model_round]
+    layout, kinds = layout_of(run.task), phases(run.task)
+    seen, labelled = told(rows, kinds[0]), told(rows, kinds[-1])
+    curves = calibration.reliabilities(run, labelled, layout)
+    shares = tag_shares.site_shares(run, seen, layout)
+    gaps = unread.sentences(run, seen)
+    groups = subgroups.subgroups(labelled, layout, most=most_patients(run.task))
+    return Sums(
+        curves,
+        calibration.headline(curves),
+        shares,
+        tag_shares.headline(shares),
+        groups,
+        subgroups.sentence(groups) if groups else "",
+        gaps,
+        unread.headline(gaps, seen),
+    )

@@ -28,7 +28,7 @@ from fedrad.shift.statistics import (
     middle,
     readings,
 )
-from fedrad.shift.windows import Released, large_enough
+from fedrad.shift.windows import Released, large_enough, together
 
 AS_BEFORE = 0.05  # p value from which a channel is said to be as before
 SPOKEN = {
@@ -49,6 +49,7 @@ class History:
     found: tuple[dict[str, Reading], ...]
     seen: tuple[dict[Key, View], ...]
     references: tuple[Reference, ...]  # one for each kind of release
+    told: tuple[tuple[Released, ...], ...]  # of each kind the windows after its reference
 
     @property
     def before(self) -> dict[Key, View]:
@@ -61,6 +62,16 @@ class History:
         for reference in self.references:
             found |= thresholds(reference, windows=WINDOWS, share=share)
         return alarms.judge(self.found, found)
+
+    def since(self, first: int, last: int) -> tuple[tuple[Released, Reference], ...]:
+        """Return the windows from ``first`` to ``last``, pooled, beside their reference."""
+        between = self.names[first], self.names[last]
+        found = []
+        for windows, reference in zip(self.told, self.references, strict=True):
+            kept = [one for one in windows if between[0] <= one.windows[0] <= between[1]]
+            if kept:
+                found.append((together(kept), reference))
+        return tuple(found)
 
 
 def history_of(site: str, kinds: Sequence[Sequence[Released]], layout: Layout) -> History | None:
@@ -81,13 +92,14 @@ def history_of(site: str, kinds: Sequence[Sequence[Released]], layout: Layout) -
     """
     found: dict[str, dict[str, Reading]] = {}
     seen: dict[str, dict[Key, View]] = {}
-    references = []
+    references, told = [], []
     for releases in kinds:
         _refuse_disorder(site, releases)
         windows = large_enough(releases)
         if len(windows) > WINDOWS:
             before = reference_of(windows[:WINDOWS], layout)
             references.append(before)
+            told.append(windows[WINDOWS:])
             for window in windows[WINDOWS:]:
                 name = window.windows[0]
                 found.setdefault(name, {}).update(readings(window, before, layout))
@@ -101,6 +113,7 @@ def history_of(site: str, kinds: Sequence[Sequence[Released]], layout: Layout) -
         tuple(found[name] for name in names),
         tuple(seen[name] for name in names),
         tuple(references),
+        tuple(told),
     )
 
 

@@ -28,7 +28,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from aggregator import checkpoints, quarantine
-from aggregator.exchange import receive
+from aggregator.exchange import TTL_MARGIN_S, receive
 from aggregator.hold import fall_at, hold
 from aggregator.intake import Intake
 from aggregator.lateness import Lateness
@@ -43,8 +43,6 @@ from fedrad.hours import parse_hours, until_worked_s
 from fedrad.protocol.codec import encode_arrays, encode_request
 from fedrad.protocol.messages import Phase, Request
 from fedrad.task import is_evaluation_round
-
-_TTL_MARGIN_S = 600.0
 
 
 class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed without types
@@ -205,7 +203,7 @@ class FedradStrategy(Strategy):  # type: ignore[misc]  # Flower is followed with
                 ledger_head=self._intake.heads.get(site, ""),
             )
             content = encode_request(request, arrays)
-            ttl_s = deadline_s * self._rounds_alive + _TTL_MARGIN_S
+            ttl_s = deadline_s * self._rounds_alive + TTL_MARGIN_S
             message = Message(content, node, phase, ttl=ttl_s, group_id=str(number))
             self._intake.expect(node, request, site)
             messages.append(message)

@@ -1,9 +1,8 @@
-"""Collect the windows of the model in use, and judge them: no training runs meanwhile.
+"""Collect the windows of the model in use: no training runs meanwhile.
 
 Each window that is over is asked of each site once, in the order of the dates; a site that has
 not answered is asked again when this is called again, and its own records send the same answer.
-What is said of the windows is computed anew from all that were released; an alarm that was
-raised stays. Where the sites are is the grid's business.
+What the windows say is ``judging``'s business, where the sites are the grid's.
 """
 
 from __future__ import annotations
@@ -13,40 +12,30 @@ from dataclasses import dataclass, replace
 
 from flwr.serverapp import Grid
 
-from aggregator import checkpoints, shifts
+from aggregator import checkpoints
 from aggregator.asking import Question, ask_sums
 from aggregator.intake import Asked, Intake
+from aggregator.judging import judge
 from aggregator.members import Members
 from aggregator.release import figures_of
 from aggregator.setup import RunSetup
 from aggregator.store import Store, report_rows
-from aggregator.tables import Action, Alarm, Metric, Report, Shift, Table
-from aggregator.windows import Promoted, promoted, records, released
+from aggregator.tables import Alarm, Metric, Report
+from aggregator.windows import Promoted, promoted, refuse_replayed
 from fedrad.errors import RunError
 from fedrad.parameters import Parameters
 from fedrad.protocol.messages import Block, Phase
 from fedrad.shift.agreed import (
-    RECORD,
     calendar_of,
     check_window,
     layout_of,
     monitoring_of,
+    most_patients,
     phases,
     window_name,
 )
-from fedrad.shift.blocks import Layout
-from fedrad.shift.windows import Released
 
 WINDOW_SPLIT = "window"
-APART = 0.01  # adjusted p value under which a standing difference is put into words
-PROPOSED: Mapping[str, str] = {
-    "image": "ask-about-scanner",
-    "acquisition": "ask-about-scanner",
-    "label": "move-threshold",
-    "concept": "query-annotations",
-    "population": "ask-about-patients",
-}
-"""What a person is proposed to do about an alarm of a kind."""
 _FINAL = ("done", "refused")  # outcomes after which a window is not asked again
 
 
@@ -106,6 +95,7 @@ class Watch:
         request, task = asked.request, self._setup.task
         sigma = self._setup.contract.sites[asked.site].window_sigma
         check_window(blocks, task, request.phase, window_sigma=sigma)
+        refuse_replayed(self._store, self._model, asked.site, blocks)
         return report_rows(
             self._model.round,
             asked.site,
@@ -123,54 +113,6 @@ class Watch:
         self._store.record_event("window-collected", detail=detail, also=rows)
 
 
-def judge(setup: RunSetup, store: Store, model: Promoted) -> tuple[Alarm, ...]:
-    """Write what all windows of a model say; return the alarms that were not raised before."""
-    layout, told = layout_of(setup.task), phases(setup.task)
-    kinds = [released(store, model, phase) for phase in told]
-    sites = sorted({site for kind in kinds for site in kind})
-    histories = {
-        site: history
-        for site in sites
-        if (history := shifts.history_of(site, [kind.get(site, ()) for kind in kinds], layout))
-    }
-    rows, notes = shifts.rows(histories)
-    raised = {(row["site"], row["channel"]) for row in store.rows("alarms")}
-    fresh = [
-        row for row in rows if isinstance(row, Alarm) and (row.site, row.channel) not in raised
-    ]
-    before = records(store, model, told[0])
-    differences = shifts.standing(before, layout, RECORD)
-    also: list[Table] = [*differences, *(row for row in rows if not isinstance(row, Alarm))]
-    proposals = [_proposal(model, alarm) for alarm in fresh]
-    said = {
-        site: [f"{histories[site].names[n.window]} {n.channel}: {n.text}" for n in found]
-        for site, found in notes.items()
-        if found
-    }
-    apart = list(_apart(differences, before, layout))
-    detail = {"sites": sites, "alarms": len(fresh), "notes": said, "apart": apart}
-    store.record_event("shift-looked", model.round, detail=detail, also=[*also, *fresh, *proposals])
-    return tuple(fresh)
-
-
-def _apart(
-    differences: Sequence[Shift], records_of: Mapping[str, Released], layout: Layout
-) -> Iterator[dict[str, str]]:
-    """Yield in words how the sites that stand apart from the others do, before any window."""
-    for row in differences:
-        if row.p is not None and row.p < APART:
-            words = shifts.apart(records_of, layout, row.site, row.channel)
-            said = f"stands apart in {shifts.SPOKEN[row.channel]}: {words or 'in many small ways'}"
-            yield {"site": row.site, "channel": row.channel, "said": said}
-
-
-def _proposal(model: Promoted, alarm: Alarm) -> Action:
-    return Action(
-        round=model.round, window=alarm.window, site=alarm.site, action=PROPOSED[alarm.kind],
-        parameters_json="{}", reason=alarm.evidence, decided_by="", decision="proposed", effect="",
-    )  # fmt: skip
-
-
 def _figures(
     setup: RunSetup, model: Promoted, window: str, sums: Mapping[str, Sequence[Block]]
 ) -> Iterator[Metric]:
@@ -178,7 +120,8 @@ def _figures(
     task = setup.task
     edged = replace(task, evaluation=replace(task.evaluation, edges=layout_of(task).edges))
     renamed = {site: _as_audit(blocks) for site, blocks in sums.items()}
-    for row in figures_of(edged, seed=setup.seed)(model.round, renamed):
+    most = dict.fromkeys(renamed, most_patients(task))
+    for row in figures_of(edged, seed=setup.seed, most=most)(model.round, renamed):
         row.window, row.split = window, WINDOW_SPLIT
         yield row
 
@@ -186,6 +129,8 @@ def _figures(
 def _as_audit(blocks: Sequence[Block]) -> tuple[Block, ...]:
     """Return the blocks of labels and scores, named as an evaluation names them."""
     named = {block.name: block for block in blocks}
+    if "dice_histogram" in named:
+        return tuple(blocks)
     names = {"n" if "n" in named else "labelled": "n", "positives": "positives"}
     names |= {"operating": "operating", "table": "table"}
     return tuple(replace(named[old], name=new) for old, new in names.items())

@@ -150,6 +150,11 @@ class Contract:
         in_order = sorted({site: own, **others}.items())
         return replace(self, sites=dict(in_order))
 
+    @property
+    def most_patients(self) -> dict[str, float]:
+        """For how many patients each site counts at most in figures of all patients together."""
+        return {site: float(terms.patients_agreed) for site, terms in self.sites.items()}
+
     def sampling_rate(self, site: str, expected_batch_patients: float) -> float:
         """Return q, the chance of each patient to be drawn in a step, in (0, 1]."""
         return min(1.0, expected_batch_patients / self.sites[site].patients_agreed)

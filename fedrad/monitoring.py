@@ -26,6 +26,9 @@ class Monitoring:
     windows: int = 60  # how many the contract grants
     patients: int = 200  # expected in a window of one site; decides the number of bins alone
     labels: Literal["with", "later"] = "with"  # known when a window closes, or a second release
+    scales: Literal["descriptors-1", "descriptors-2"] = "descriptors-2"  # phantoms; real films
+    strata: tuple[Literal["sex", "age"], ...] = ()  # told at the operating point, shown pooled
+    encoder: Literal["", "encoder-1"] = ""  # tells what images show, with these public scales
     comparisons: int = 1  # paired comparisons of two models that audit patients pay for
 
     def __post_init__(self) -> None:
@@ -37,6 +40,8 @@ class Monitoring:
             date.fromisoformat(self.begins)
         except ValueError:
             yield f"begins must be a day, YYYY-MM-DD, got {self.begins[:20]!r}"
+        if len(set(self.strata)) < len(self.strata):
+            yield f"strata must be named once each, got {', '.join(self.strata)}"
         limits = {
             "days": LONGEST_DAYS,
             "windows": MOST_WINDOWS,

@@ -10,8 +10,9 @@ scale this is noise of sigma × sensitivity / √share.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from types import MappingProxyType
 
 import numpy as np
@@ -44,7 +45,55 @@ WINDOW_IMAGES: Mapping[str, float] = MappingProxyType(
 WINDOW_LABELS: Mapping[str, float] = MappingProxyType(
     {"labelled": 0.06, "positives": 0.28, "operating": 0.22, "table": 0.44}
 )
+WINDOW_OUTLINES: Mapping[str, float] = MappingProxyType(
+    {
+        "n": 0.04,
+        "dice_histogram": 0.24,
+        "dice_sum": 0.16,
+        "nsd_histogram": 0.12,
+        "hd95_histogram": 0.07,
+        "moments": 0.22,
+        "tags": 0.08,
+        "population": 0.07,
+    }
+)
+CONTENTS: Mapping[str, float] = MappingProxyType({"contents": 0.12})
+"""Of a window's release where the task asks for what images show; taken from all others alike."""
+EXTRAS: Mapping[str, float] = MappingProxyType({"extras": 0.06})
+"""Of a window of CT or MR, taken likewise."""
+COMPARISON_OUTLINES: Mapping[str, float] = MappingProxyType(
+    {"dice_change": 0.8, "dice_square": 0.1, "cases": 0.1}
+)
 COMPARISON: Mapping[str, float] = MappingProxyType({"disagreement": 0.9, "labels": 0.1})
+
+
+STRATA: Mapping[str, float] = MappingProxyType({"strata": 0.10})
+"""Of a release of labels where the task asks for subgroups; taken likewise."""
+
+
+def enlarged(shares: Mapping[str, float], more: Mapping[str, float]) -> Mapping[str, float]:
+    """Return shares with further blocks, whose part the others give in proportion."""
+    rest = 1.0 - sum(more.values())
+    return MappingProxyType({name: rest * share for name, share in shares.items()} | dict(more))
+
+
+BESIDE: Mapping[str, tuple[str, float]] = MappingProxyType(
+    {
+        **{name: ("moments", share) for name, share in (*CONTENTS.items(), *EXTRAS.items())},
+        **{name: ("table", share) for name, share in STRATA.items()},
+    }
+)
+"""What a release may have further: the block that it stands beside, and its share."""
+
+
+def further(shares: Mapping[str, float]) -> Iterator[Mapping[str, float]]:
+    """Yield every choice of one or more further blocks that a kind of release may have."""
+    fitting = [name for name, (beside, _) in BESIDE.items() if beside in shares]
+    for size in range(1, len(fitting) + 1):
+        for names in combinations(fitting, size):
+            yield {name: BESIDE[name][1] for name in names}
+
+
 KINDS = (
     CLASSIFICATION,
     SEGMENTATION,
@@ -52,7 +101,14 @@ KINDS = (
     WINDOW,
     WINDOW_IMAGES,
     WINDOW_LABELS,
+    WINDOW_OUTLINES,
+    *(
+        enlarged(kind, more)
+        for kind in (WINDOW, WINDOW_IMAGES, WINDOW_LABELS, WINDOW_OUTLINES)
+        for more in further(kind)
+    ),
     COMPARISON,
+    COMPARISON_OUTLINES,
 )
 
 

@@ -242,10 +242,15 @@ class Task:
             yield "training.class_weights needs one weight per class"
         if self.training.augmentations > 1 and not self.recipe.augment:
             yield "training.augmentations needs recipe.augment to say what changes in a copy"
-        if self.monitoring is not None and self.task.kind != "classification":
-            yield f"monitoring of a {self.task.kind} is {_LATER}: leave [monitoring] out"
+        yield from self._unwatchable()
         yield from self._untrainable()
         yield from self._too_many_releases()
+
+    def _unwatchable(self) -> Iterator[str]:
+        if self.monitoring is None or self.task.kind == "classification":
+            return
+        if self.monitoring.labels != "with":
+            yield f"monitoring.labels 'later' of a {self.task.kind} is {_LATER}: use 'with'"
 
     def _untrainable(self) -> Iterator[str]:
         if self.task.kind == "classification" and self.training.loss != "cross_entropy":

@@ -90,8 +90,8 @@ class HospitalSpec:
         for name in sorted({name for period in self.periods for name in period.scanners}):
             if name not in known:
                 yield f"periods.scanners.{name} is not known; known: {', '.join(sorted(known))}"
-        if self.periods and self.truth != "labels":
-            yield "periods are for hospitals whose truth is labels"
+        if self.truth != "labels" and any(period.flipped for period in self.periods):
+            yield "periods.flipped is for hospitals whose truth is labels"
 
     def scanner(self, name: str) -> Scanner:
         """Return one of the hospital's machines."""

@@ -44,6 +44,7 @@ from simulations import contest, eavesdropper, facts, premises
 from simulations.arms import Study
 from simulations.baselines import count_trainings, train_arms, workers
 from simulations.comparison import compare, rows, with_spread
+from simulations.cross import cross_rows
 from simulations.engines import run_local, run_ray
 from simulations.hospital import HospitalSpec, write_hospital
 from simulations.hostile import HostileApps
@@ -253,7 +254,7 @@ def _setup(plan: Plan, contract: Contract, screen: Screen) -> RunSetup:
         engine=plan.engine,
         versions={"banner": plan.scenario.banner, "scenario": plan.name},
         progress=screen,
-        on_release=figures_of(plan.task, seed=plan.seed),
+        on_release=figures_of(plan.task, seed=plan.seed, most=contract.most_patients),
     )
 
 
@@ -284,8 +285,10 @@ def compare_arms(plan: Plan, contract: Contract, screen: Screen) -> None:
     with screen.stage("scoring every arm on the same test patients"):
         comparison = replace(compare(plan.run, study, trained), command=plan.command)
     last = checkpoints.latest_round(plan.run) or 0
+    with screen.stage("scoring each hospital's own model at the others"):
+        crossed = tuple(cross_rows(plan.run, study, trained))
     with Store(plan.run / DATABASE) as store:
-        store.record_metric(rows(comparison, last))
+        store.record_metric((*rows(comparison, last), *crossed))
         store.write_metrics_csv(plan.run / "metrics.csv")
     write_comparison(plan.run, comparison)
 

@@ -25,7 +25,7 @@ from monai.transforms import (
 )
 from numpy.typing import NDArray
 
-from fedrad.constants import read_constants
+from fedrad.constants import limits_of, read_constants
 from fedrad.errors import SettingsError
 from fedrad.settings import as_table
 from fedrad.task import Intensity, Task
@@ -128,18 +128,11 @@ def _intensity(intensity: Intensity) -> list[Any]:
         if intensity.kind == "zscore":
             most = float(values["clip"])
             return [NormalizeIntensity(), Lambda(lambda image: image.clamp(-most, most))]
-        low, high = _limits(values)
+        low, high = limits_of(values)
     except KeyError as missing:
         line = f"{intensity.kind!r} needs {missing} among the constants {intensity.constants!r}"
         raise SettingsError("recipe.intensity", (line,)) from None
     return [ScaleIntensityRange(a_min=low, a_max=high, b_min=0.0, b_max=1.0, clip=True)]
-
-
-def _limits(values: dict[str, Any]) -> tuple[float, float]:
-    if "center" in values:
-        center, width = float(values["center"]), float(values["width"])
-        return center - width / 2, center + width / 2
-    return float(values["low"]), float(values["high"])
 
 
 def _applied(steps: list[Any], values: NDArray[np.float32]) -> NDArray[np.float32]:

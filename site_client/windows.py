@@ -23,9 +23,19 @@ from fedrad.clock import Clock
 from fedrad.errors import DamagedStateError, DeclinedError, NotReadyError
 from fedrad.privacy.ledger import Line, window_of
 from fedrad.protocol.messages import Block
+from fedrad.shift import contents, extras
 from fedrad.shift.agreed import calendar_of, layout_of, monitoring_of, phases
-from fedrad.shift.blocks import Layout, Seen, images_window, labels_window, whole_window
+from fedrad.shift.blocks import (
+    Seen,
+    images_window,
+    labels_window,
+    outlines_window,
+    whole_window,
+)
+from fedrad.shift.contents import patient_contents
 from fedrad.shift.descriptors import describe
+from fedrad.shift.encoder import encode
+from fedrad.shift.extras import describe_more, patient_extras
 from fedrad.shift.moments import LENGTH, patient_moments
 from fedrad.shift.tags import placed
 from fedrad.task import Task, task_hash
@@ -33,6 +43,7 @@ from site_client.catalogue import update_catalogue
 from site_client.dataset import PatientDataset, PatientRecord, load_images, load_split
 from site_client.gate import admit
 from site_client.measure import positive_labels
+from site_client.outlines import measured_cases
 from site_client.rosters import Roster, names_of
 from site_client.rows import read_cells
 from site_client.study import Duty
@@ -170,24 +181,54 @@ def window_sums(module: nn.Module, patients: WindowPatients, duty: Duty) -> tupl
         DataError: A patient has no label and the phase tells labels.
     """
     layout, task = layout_of(duty.task), duty.task
+    if layout.kind == "segmentation":
+        cases = measured_cases(module, patients, task)
+        return outlines_window(_seen(patients, task, cases.dice), cases, layout)
     found = scores(module, patients, positive=task.positive_index)
     if duty.request.phase == "window-labels":
-        return labels_window(found, positive_labels(patients, task), layout)
-    seen = _seen(patients, layout, found)
+        who = _placed(layout.population, patients.cells)
+        return labels_window(found, positive_labels(patients, task), layout, population=who)
+    seen = _seen(patients, task, found)
     if duty.request.phase == "window-images":
         return images_window(seen, layout)
     return whole_window(seen, positive_labels(patients, task), layout)
 
 
-def _seen(patients: WindowPatients, layout: Layout, found: np.ndarray[Any, Any]) -> Seen:
+def _seen(patients: WindowPatients, task: Task, found: np.ndarray[Any, Any]) -> Seen:
+    layout = layout_of(task)
     records = (patients.record(place) for place in range(len(patients)))
-    moments = [patient_moments([describe(image[0]) for image in one.images]) for one in records]
+    moments = [
+        patient_moments([describe(image[0]) for image in one.images], layout.scales)
+        for one in records
+    ]
     return Seen(
+        extras=_extras(patients, task) if layout.extras else None,
+        contents=_contents(patients) if layout.encoder else None,
         moments=np.array(moments, np.float64).reshape(-1, LENGTH),
         tags=_placed(layout.tags, patients.cells),
         population=_placed(layout.population, patients.cells),
         scores=found,
     )
+
+
+def _extras(patients: WindowPatients, task: Task) -> np.ndarray[Any, Any]:
+    """Return where tissues lie in each patient's images, (n, numbers)."""
+    modality, constants = task.data.modality, task.recipe.intensity.constants
+    records = (patients.record(place) for place in range(len(patients)))
+    found = [
+        patient_extras(
+            [describe_more(image, modality, constants=constants) for image in one.images], modality
+        )
+        for one in records
+    ]
+    return np.array(found, np.float64).reshape(-1, len(extras.names_of(modality)))
+
+
+def _contents(patients: WindowPatients) -> np.ndarray[Any, Any]:
+    """Return what each patient's images show, (n, 16)."""
+    records = (patients.record(place) for place in range(len(patients)))
+    shown = [patient_contents([encode(image[0]) for image in one.images]) for one in records]
+    return np.array(shown, np.float64).reshape(-1, contents.LENGTH)
 
 
 def _placed(

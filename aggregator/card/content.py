@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aggregator import attendance, first_screen, measures, wording
-from aggregator.card import figures
+from aggregator.card import figures, subgroups
 from aggregator.chosen import Chosen, reasons
 from aggregator.letters import SOMEBODY, Letters
 from aggregator.run_folder import DATABASE, Run, read_run, read_tables
@@ -46,16 +46,16 @@ def card_of(run_folder: Path, chosen: Chosen, about: About) -> tuple[dict[str, A
         raise SettingsError(str(run_folder), ("no task.toml in it; a card describes its task",))
     letters = Letters(run)
     more = read_tables(run_folder / DATABASE, ("shifts", "alarms", "releases", "actions"))
-    task, number = run.task, chosen.round
+    task, number, groups = run.task, chosen.round, subgroups.released(run)
     card = {
         "schema": SCHEMA,
         "use": RESEARCH,
         "banner": first_screen.banner(run),
         "model_details": _details(run, chosen, about, letters),
         "intended_use": _intended(task),
-        "factors": {"groups": "hospitals", "subgroups": None},
+        "factors": {"groups": "hospitals", "subgroups": groups or None},
         "metrics": {"primary": measures.primary(run), "plan": wording.analysis_plan(task),
-                    "exploratory": _exploratory(run)},
+                    "exploratory": _exploratory(run), "groups": _groups(run)},
         "training_data": _data(run, letters),
         "evaluation_data": _EVALUATION,
         "quantitative_analyses": figures.performance(run, number, letters),
@@ -64,7 +64,7 @@ def card_of(run_folder: Path, chosen: Chosen, about: About) -> tuple[dict[str, A
         "agreements": _agreements(run, letters),
         "ethical_considerations": [*_ETHICS],
         "changes": figures.changes(run, more, number, letters),
-        "caveats": list(_caveats(run, chosen, letters)),
+        "caveats": [*_caveats(run, chosen, letters), *_without(groups)],
     }  # fmt: skip
     return card | {"huggingface": _huggingface(card, task)}, letters
 
@@ -116,6 +116,13 @@ def _exploratory(run: Run) -> list[str]:
     return [measures.spoken(name) for name in measures.columns(run) if name != primary]
 
 
+def _groups(run: Run) -> list[list[dict[str, str]]]:
+    return [
+        [{"metric": name, "name": measures.spoken(name)} for name in group]
+        for group in measures.groups(run)
+    ]
+
+
 def _data(run: Run, letters: Letters) -> list[dict[str, Any]]:
     sites = run.contract.sites if run.contract else {}
     return [
@@ -153,6 +160,11 @@ def _agreements(run: Run, letters: Letters) -> dict[str, Any]:
     }
 
 
+def _without(groups: list[dict[str, Any]]) -> Iterator[str]:
+    if not groups:
+        yield "Subgroups were not released: the task asks for none, or too few hospitals told any."
+
+
 def _caveats(run: Run, chosen: Chosen, letters: Letters) -> Iterator[str]:
     banner = first_screen.banner(run)
     if banner:
@@ -163,7 +175,6 @@ def _caveats(run: Run, chosen: Chosen, letters: Letters) -> Iterator[str]:
         yield "Exact metrics were released: none of them is private, and no epsilon is shown."
     if not any(measures.at_release(run, site, chosen.round) for site in run.sites):
         yield "This round was not measured: the card shows no performance."
-    yield "Subgroups were not released: a site's report has no strata in this version of fedrad."
     if not run.exact:
         yield "Metrics come from noised sums of audit patients; intervals hold the noise."
     for sentence in attendance.sentences(run):

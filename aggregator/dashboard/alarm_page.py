@@ -10,7 +10,9 @@ from aggregator.dashboard import matters
 from aggregator.dashboard.book import Book
 from aggregator.dashboard.glance import banner_of
 from aggregator.dashboard.lines import strips_by_site
-from aggregator.proposals import EFFECTS
+from aggregator.effects import of_others
+from aggregator.measures import spoken
+from aggregator.proposals import EFFECTS, SET_ASIDE
 from aggregator.quarantine import QUARANTINED
 from aggregator.run_folder import Row
 
@@ -34,7 +36,7 @@ def alarm_context(book: Book) -> dict[str, Any]:
         "strips": strips_by_site(book, alarms),
         "proposals": [_with_words(row) for row in matters.proposals(actions)],
         "decided": [
-            _with_words(row) | {"why": why.get(_which(row), "")}
+            _with_words(row) | {"why": why.get(_which(row), "")} | _effect(book, row, turns)
             for row in actions
             if row["decision"] != matters.OPEN
         ],
@@ -57,6 +59,24 @@ def _with_words(row: Row) -> Row:
         "parameters": told,
         "does": EFFECTS.get(str(row["action"]), "noted"),
     }
+
+
+def _effect(book: Book, row: Row, turns: list[Row]) -> Row:
+    """Return what came of it: of a site that was set aside how the others fared since."""
+    since = [
+        int(turn["round"])
+        for turn in turns
+        if turn["kind"] == QUARANTINED and turn["site"] == row["site"]
+    ]
+    if row["action"] != SET_ASIDE or row["decision"] != "accepted" or not since:
+        return {}
+    metric = book.primary()
+    question = (
+        "SELECT round, site, value FROM metrics WHERE metric = ? AND model = 'global' "
+        "AND split = 'audit' AND window = '' ORDER BY round"
+    )
+    said = of_others(book.rows(question, metric), str(row["site"]), since[-1], spoken(metric))
+    return {"effect": f"{row['effect']}; {said}"}
 
 
 def _reasons(turns: list[Row]) -> dict[tuple[str, str, str], str]:

@@ -19,10 +19,10 @@ from aggregator.measures import COUNTS
 from aggregator.run_folder import DATABASE, TABLES, Row, Run, spoken_label
 from fedrad.contract import Contract, read_contract
 from fedrad.errors import DamagedStateError
+from fedrad.shift.agreed import RECORD
 from fedrad.task import Task, read_task
 
 SUMS = ("worst", "macro", "*")
-RECORD = "record"  # the name that figures of the training period have among windows
 RELEASES = f"window <> '', window <> '{RECORD}', window, round"  # rounds, that period, dates
 _NAMED = ("site", "data_site")  # columns that hold a site's name
 _TOLD = ("reply", "asked", "received", "folded", "committed", "evaluated")  # said elsewhere

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aggregator import first_screen
 from aggregator.dashboard import matters
-from aggregator.dashboard.book import RECORD, Book, opened
+from aggregator.dashboard.book import Book, opened
 from aggregator.dashboard.lines import Line, site_lines
 from aggregator.dashboard.matters import Matter
 from aggregator.dashboard.tiles import Tile, alarm_tile, course_tiles
@@ -23,6 +23,7 @@ from aggregator.measures import spoken
 from aggregator.quarantine import QUARANTINED
 from aggregator.run_folder import Row, Run
 from aggregator.wording import subtitle
+from fedrad.shift.agreed import RECORD
 
 _WINDOWS = "SELECT DISTINCT window FROM shifts WHERE window <> ?"
 _SAID, _LOOKED_BACK = 8, 40  # lines of "Lately"; of so many turns

@@ -26,6 +26,9 @@ ACTIONS = {
     "recalibrate": "Recalibrate the scores for this hospital",
     "move-threshold": "Move the operating point for this hospital",
     "query-annotations": "Ask for a second reading of some cases",
+    "look-together": "Look at images and labels since then together with the hospital",
+    "reweight": "Weigh this hospital's updates more",
+    "personalise": "Let this hospital train a last layer of its own",
     "set-aside": "Leave this hospital's updates aside until it is clear what happened",
     "none": "Do nothing and go on looking",
 }

@@ -100,7 +100,7 @@ def run_setup(home: Path, study: Study) -> RunSetup:
         identify=partial(identify_enrolled, home, study.contract, study.task.federation.deadline_s),
         look=partial(identify_enrolled, home, study.contract, 0.0),
         progress=LoggedProgress(),
-        on_release=figures_of(study.task, seed=study.seed),
+        on_release=figures_of(study.task, seed=study.seed, most=study.contract.most_patients),
     )
 
 

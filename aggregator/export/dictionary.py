@@ -103,7 +103,9 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "model": Column("text", "", "global, alone, alone-private, pooled, federated-exact, "
                         "personal"),
         "data_site": Column("text", "", "whose patients, where not the site's own"),
-        "split": Column("text", "", "audit, window, test or train: disjoint patients"),
+        "split": Column("text", "", "audit, window, test or train: disjoint patients; with-own and "
+                        "without-own: test patients, of the last model and of that without the "
+                        "site's part (simulation only)"),
         "metric": Column("text", "", "name of the metric"),
         "value": Column("number", "", "from released sums; empty: they cannot carry it"),
         "lo": Column("number", "", "lower end of the 95 % interval, noise included"),

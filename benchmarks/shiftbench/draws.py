@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fedrad import seeds
 from fedrad.privacy.accounting import plan_sigma
 from fedrad.privacy.mechanisms import noise_source
+from fedrad.protocol.messages import Block
 from fedrad.shift.blocks import Seen, whole_window
 from fedrad.shift.windows import Released
 from fedrad.site_report import noised
@@ -27,7 +28,8 @@ Places = NDArray[np.int64]
 
 SIZE = 200  # patients expected in a window
 PREVALENCE = 0.30
-SHIFTED = 800  # patients of a bank that exist under every condition; references leave them out
+SHIFTED = 1600  # patients of a bank that exist under every condition; references leave them out
+SEASONAL = 4000  # of those two conditions that a season goes between
 DELTA = 1e-5
 
 
@@ -39,21 +41,28 @@ class Shift:
     share: float = 1.0
     prevalence: float = PREVALENCE
     flipped: float = 0.0  # share of labels
+    missed: float = 0.0  # share of positives whose label is negative
+    smallest: float = 0.0  # radius from which a reader calls a lesion, as a share of the edge
 
 
 SHIFTS: dict[str, Shift] = {
     **{
         f"{name} {level}": Shift(condition=f"{name} {level}")
-        for name in ("gain", "gamma", "noise", "blur", "resolution", "population")
+        for name in ("gain", "gamma", "noise", "blur", "resolution", "bias field", "population")
         for level in ("L", "H")
     },
     "scanner 30 %": Shift(condition="scanner", share=0.3),
     "scanner 100 %": Shift(condition="scanner"),
+    "firmware": Shift(condition="firmware"),
     "prevalence .42": Shift(prevalence=0.42),
     "prevalence .55": Shift(prevalence=0.55),
     "label noise 15 %": Shift(flipped=0.15),
     "label noise 30 %": Shift(flipped=0.30),
+    "missed 15 %": Shift(missed=0.15),
+    "missed 30 %": Shift(missed=0.30),
+    "annotator": Shift(smallest=0.045),
 }
+"""Firmware is the scanner's picture without its tags; an annotator calls large lesions only."""
 NONE = Shift()
 RENAMED = Shift(condition="rename")
 
@@ -80,7 +89,7 @@ class Hospital:
         pools, wanted = self._free[not shift.condition], (size - positives, positives)
         if shift.condition:
             wanted = (min(wanted[0], len(pools[0])), min(wanted[1], len(pools[1])))
-        places = np.concatenate([_taken(pools[1], wanted[1]), _taken(pools[0], wanted[0])])
+        places = np.concatenate([taken(pools[1], wanted[1]), taken(pools[0], wanted[0])])
         self._lent += places.tolist()
         return self._shown(shift, places)
 
@@ -103,18 +112,33 @@ class Hospital:
         return places[labels == 0].tolist(), places[labels == 1].tolist()
 
     def _shown(self, shift: Shift, places: Places) -> Rows:
-        rows = _subset(self.rows, places)
+        other = self.rows
         if shift.condition:
-            other = _subset(kept(self._name, shift.condition, self._shifted, self._folder), places)
-            moved = self._rng.uniform(size=len(places)) < shift.share
-            rows = Rows(
-                **{
-                    field: _mixed(getattr(rows, field), getattr(other, field), moved)
-                    for field in Rows.__dataclass_fields__
-                }
-            )
-        flip = self._rng.uniform(size=len(places)) < shift.flipped
-        return replace(rows, labels=np.where(flip, 1 - rows.labels, rows.labels))
+            other = kept(self._name, shift.condition, self._shifted, self._folder)
+        return shown(self.rows, other, shift, (places, self._rng))
+
+
+def shown(rows: Rows, other: Rows, shift: Shift, who: tuple[Places, np.random.Generator]) -> Rows:
+    """Return patients under a shift: some as the other bank has them, with readers' labels."""
+    places, rng = who
+    found = subset(rows, places)
+    if shift.condition:
+        after, moved = subset(other, places), rng.uniform(size=len(places)) < shift.share
+        found = Rows(
+            **{
+                field: _mixed(getattr(found, field), getattr(after, field), moved)
+                for field in Rows.__dataclass_fields__
+            }
+        )
+    return replace(found, labels=_called(found, shift, rng))
+
+
+def _called(rows: Rows, shift: Shift, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the labels that readers give: turned over, missed, or of large lesions only."""
+    drawn = rng.uniform(size=len(rows.labels))
+    turned = np.where(drawn < shift.flipped, 1 - rows.labels, rows.labels)
+    missed = (drawn < shift.missed) | (rows.lesion < shift.smallest)
+    return np.where(missed, 0, turned).astype(np.int64)
 
 
 @lru_cache(maxsize=64)
@@ -129,22 +153,35 @@ def multiplier(epsilon: float) -> float:
     return plan_sigma(epsilon=epsilon, delta=DELTA, q=1.0, steps=1)
 
 
+def sums(rows: Rows) -> tuple[Block, ...]:
+    """Return the exact sums of a window."""
+    seen = Seen(rows.moments, rows.tags, rows.population, rows.scores)
+    return whole_window(seen, rows.labels, LAYOUT)
+
+
 def released(name: str, rows: Rows, *, epsilon: float, key: Sequence[str | int]) -> Released:
     """Return a window as a site releases it."""
-    seen = Seen(rows.moments, rows.tags, rows.population, rows.scores)
-    blocks = whole_window(seen, rows.labels, LAYOUT)
+    return told(name, sums(rows), epsilon=epsilon, key=key)
+
+
+def told(
+    name: str, blocks: Sequence[Block], *, epsilon: float, key: Sequence[str | int]
+) -> Released:
+    """Return exact sums as a site releases them."""
     rng = noise_source(seeds.key(1, "shiftbench noise", *key))
     return Released((name,), noised(blocks, sigma=multiplier(epsilon), rng=rng))
 
 
-def _taken(pool: list[int], number: int) -> Places:
+def taken(pool: list[int], number: int) -> Places:
+    """Take the last of a pool, each once."""
     if number > len(pool):
         raise SystemExit("the bank has too few patients for windows without replacement")
     taken = [pool.pop() for _ in range(number)]
     return np.array(taken, dtype=np.int64)
 
 
-def _subset(rows: Rows, places: Places) -> Rows:
+def subset(rows: Rows, places: Places) -> Rows:
+    """Return some of the patients."""
     return Rows(**{field: getattr(rows, field)[places] for field in Rows.__dataclass_fields__})
 
 

@@ -7,6 +7,7 @@ Each constant set is one JSON file beside this module with ``name``, ``version``
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
@@ -32,6 +33,18 @@ def read_constants(name: str) -> dict[str, Any]:
     text = resources.files(__name__).joinpath(f"{name}.json").read_text(encoding="utf-8")
     constants: dict[str, Any] = json.loads(text)
     return constants
+
+
+def limits_of(values: Mapping[str, Any]) -> tuple[float, float]:
+    """Return which values a recipe maps to 0 and 1: two ends, or a centre and a width.
+
+    Raises:
+        KeyError: The constants name neither.
+    """
+    if "center" in values:
+        center, width = float(values["center"]), float(values["width"])
+        return center - width / 2, center + width / 2
+    return float(values["low"]), float(values["high"])
 
 
 def known_constants() -> tuple[str, ...]:

@@ -14,20 +14,37 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrad.errors import DataError, ProtocolError
-from fedrad.metrics.fusion import Estimate, Look, combine, rates_of, resampled
+from fedrad.metrics.calibration import (
+    Scored,
+    brier,
+    calibration_error,
+    observed_to_expected,
+    slope,
+    temperature,
+)
+from fedrad.metrics.fusion import Estimate, Look, combine, rates_of
 from fedrad.metrics.metric import (
     Interval,
+    Method,
     Metric,
     Z,
+    count_metric,
     method_of,
     proportion,
+    ratio_metric,
     share_metric,
 )
+from fedrad.metrics.precision import precision_area
+from fedrad.metrics.within import places, wins
 from fedrad.protocol.messages import Block
 
 Floats = npt.NDArray[np.float64]
 
+FEWEST_OF_CLASS = 15.0  # of either class, for what compares scores of both
+FEWEST = 20.0  # of both together, for a mean over them
+_STEP = 1.0  # patients, of a slope
 UNDECIDED = 0.5  # the public score of a patient whose own is not finite
+_UNKNOWN = Interval(math.nan, math.nan, math.nan)
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_NEGATIVE = range(4)
 
 
@@ -105,12 +122,14 @@ def measure(
             the AUROC without bins.
         edges: The task's edges.
         operating_point: The task's, one of the edges.
-        rng: For the bootstrap of the AUROC.
+        rng: For the bootstrap of the average precision and the calibration error.
 
     Returns:
-        ``auroc``, ``sensitivity``, ``specificity``, ``prevalence`` and ``n``, each with a
-        95 % interval that includes the noise. A metric whose half-width is over 0.25 or
-        whose class has no patients has no value.
+        ``auroc``, ``auprc``, ``sensitivity``, ``specificity``, ``prevalence``, then how scores
+        are calibrated: ``oe_ratio``, ``calibration_slope``, ``temperature``, ``brier``, ``ece``;
+        last ``n``. Each has a 95 % interval that includes the noise, and no value where that is
+        too wide, where its class has no patients, or where what compares both classes has fewer
+        than ``FEWEST_OF_CLASS`` estimated patients of one.
 
     Raises:
         ProtocolError: A block is missing or has the wrong length.
@@ -119,46 +138,76 @@ def measure(
     rows = _looks(named, edges, operating_point)
     by_class = combine(rows)  # without n, which would couple the noise of the two rows
     everyone = combine([*rows, Look(np.ones((1, 2 * len(edges) - 2)), *_seen(named["n"]))])
-    method, called = method_of(blocks), _called(edges, operating_point)
-    positives, negatives = np.repeat(np.eye(2)[::-1], len(edges) - 1, axis=1)
+    method, total = method_of(blocks), float(everyone.counts.sum())
+    spread = Z * math.sqrt(float(everyone.covariance.sum()))
+    table = Scored(everyone, places(everyone.counts, edges))
+    area, precise = _UNKNOWN, _UNKNOWN
+    if table.smaller >= FEWEST_OF_CLASS:
+        area = _area(by_class, edges, named.get("exact"))
+        precise = precision_area(by_class, table.places, rng)
+    return (
+        share_metric("auroc", area, n=total, method=method),
+        share_metric("auprc", precise, n=total, method=method),
+        *_rates((by_class, everyone), _called(edges, operating_point), method),
+        *_calibration(table, rng, method),
+        count_metric(total, spread, method=method),
+    )
+
+
+def table_auroc(table: Floats, won: float | Floats = 0.5) -> Floats:
+    """Return the AUROC of label × score tables, ties within a bin counted half unless told.
+
+    The sum over bins of p_k (N_<k + w_k n_k), divided by P N: the Mann-Whitney statistic
+    of binned scores. Cells may be negative; the numerator then stays unbiased, because
+    the rows carry independent noise.
+
+    Args:
+        table: (..., 2, bins), label 0 first.
+        won: (bins,) how often a positive beats a negative of the same bin.
+
+    Returns:
+        (...), NaN where a row does not sum to more than 0.
+    """
+    negative, positive = table[..., 0, :], table[..., 1, :]
+    below = np.cumsum(negative, axis=-1) - negative * (1 - won)
+    pairs = negative.sum(axis=-1) * positive.sum(axis=-1)
+    possible = (negative.sum(axis=-1) > 0) & (positive.sum(axis=-1) > 0)
+    numerator = (positive * below).sum(axis=-1)
+    return np.asarray(
+        np.where(possible, numerator / np.where(possible, pairs, 1.0), np.nan), dtype=np.float64
+    )
+
+
+def _rates(
+    estimates: tuple[Estimate, Estimate], called: Floats, method: Method
+) -> tuple[Metric, ...]:
+    by_class, everyone = estimates
+    negatives, positives = np.repeat(np.eye(2), len(called) // 2, axis=1)
 
     def share(name: str, estimate: Estimate, part: Floats, whole: Floats) -> Metric:
         counted = (float(part @ estimate.counts), float(whole @ estimate.counts))
         found = proportion(*counted, estimate.noise_of_share(part, whole))
         return share_metric(name, found, n=counted[1], method=method)
 
-    total = float(everyone.counts.sum())
-    spread = Z * math.sqrt(float(everyone.covariance.sum()))
-    area = _area(by_class, named.get("exact"), rng)
     return (
-        share_metric("auroc", area, n=total, method=method),
         share("sensitivity", by_class, positives * called, positives),
         share("specificity", by_class, negatives * (1 - called), negatives),
         share("prevalence", everyone, positives, positives + negatives),
-        Metric(name="n", value=total, lo=total - spread, hi=total + spread, n=total, method=method),
     )
 
 
-def table_auroc(table: Floats) -> Floats:
-    """Return the AUROC of label × score tables, ties within a bin counted half.
-
-    The sum over bins of p_k (N_<k + n_k / 2), divided by P N: the Mann-Whitney statistic
-    of binned scores. Cells may be negative; the numerator then stays unbiased, because
-    the rows carry independent noise.
-
-    Args:
-        table: (..., 2, bins), label 0 first.
-
-    Returns:
-        (...), NaN where a row does not sum to more than 0.
-    """
-    negative, positive = table[..., 0, :], table[..., 1, :]
-    below = np.cumsum(negative, axis=-1) - negative / 2
-    pairs = negative.sum(axis=-1) * positive.sum(axis=-1)
-    possible = (negative.sum(axis=-1) > 0) & (positive.sum(axis=-1) > 0)
-    numerator = (positive * below).sum(axis=-1)
-    return np.asarray(
-        np.where(possible, numerator / np.where(possible, pairs, 1.0), np.nan), dtype=np.float64
+def _calibration(table: Scored, rng: np.random.Generator, method: Method) -> tuple[Metric, ...]:
+    n = float(table.estimate.counts.sum())
+    ratios = {"oe_ratio": _UNKNOWN, "calibration_slope": _UNKNOWN, "temperature": _UNKNOWN}
+    shares = {"brier": brier(table) if n >= FEWEST else _UNKNOWN, "ece": _UNKNOWN}
+    if table.smaller >= FEWEST_OF_CLASS:
+        ratios["oe_ratio"] = observed_to_expected(table)
+        ratios["calibration_slope"] = slope(table)
+        ratios["temperature"] = temperature(table)
+        shares["ece"] = calibration_error(table, rng)
+    return (
+        *(ratio_metric(name, found, n=n, method=method) for name, found in ratios.items()),
+        *(share_metric(name, found, n=n, method=method) for name, found in shares.items()),
     )
 
 
@@ -215,28 +264,33 @@ def _called(edges: tuple[float, ...], operating_point: float) -> Floats:
     return np.tile(np.asarray(edges[:-1]) >= operating_point, 2).astype(np.float64)
 
 
-def _area(estimate: Estimate, exact: Block | None, rng: np.random.Generator) -> Interval:
+def _area(estimate: Estimate, edges: tuple[float, ...], exact: Block | None) -> Interval:
     """Return the AUROC with an interval for sampling and noise together.
 
-    Two parametric bootstraps give the variance of both together and of the noise alone.
-    The difference says how many trials of a proportion would vary as much; Wilson's
-    interval of that proportion keeps its coverage where the AUROC nears 1 and plain
-    percentiles do not. The number of trials is no less than the smaller class m, for the
-    variance is at most A (1 - A) / m [1], and no more than 3 m, its least at A = 1/2.
+    Scores inside a bin lie where ``within`` puts them: taken as ties, they would cost several
+    points where most patients are in one bin. The slopes of the area over the counts, that
+    placing included, give the variance of patients (Poisson) and of the noise. The former says
+    how many trials of a proportion would vary as much; Wilson's interval of that proportion keeps
+    its coverage where the AUROC nears 1. The number of trials is no less than half the smaller
+    class m, for the variance of an area of known scores is at most A (1 - A) / m [1] and placing
+    adds to it, and no more than 3 m, its least at A = 1/2.
 
     References:
         [1] Birnbaum, Klose, Bounds for the Variance of the Mann-Whitney Statistic, 1957.
     """
-    table = estimate.counts.reshape(2, -1)
-    rates = rates_of(table)
-    both = table_auroc(resampled(estimate, rates.ravel(), rng=rng).reshape(-1, *table.shape))
-    noise = table_auroc(resampled(estimate, 0 * rates.ravel(), rng=rng).reshape(-1, *table.shape))
-    binned = float(table_auroc(table))
-    value = binned if exact is None else float(exact.values[0])
-    if np.isnan([*both, *noise]).mean() > 0.01 or not math.isfinite(binned + value):
-        return Interval(math.nan, math.nan, math.nan)
-    of_noise = float(np.nanvar(noise))
-    of_patients = max(float(np.nanvar(both)) - of_noise, 1e-9)
+    area = _placed_area(estimate.counts, edges)
+    value = area if exact is None else float(exact.values[0])
+    steps = estimate.counts + _STEP * np.eye(len(estimate.counts))
+    slopes = np.array([_placed_area(more, edges) - area for more in steps]) / _STEP
+    if not math.isfinite(area + value + float(slopes.sum())):
+        return _UNKNOWN
+    rates = rates_of(estimate.counts.reshape(2, -1))
+    of_noise = float(slopes @ estimate.covariance @ slopes)
+    of_patients = max(float(np.square(slopes) @ rates.ravel()), 1e-9)
     smaller = float(rates.sum(axis=-1).min())
-    trials = np.clip(binned * (1 - binned) / of_patients, smaller, 3 * smaller)
-    return proportion(value * float(trials), float(trials), of_noise)
+    trials = float(np.clip(area * (1 - area) / of_patients, smaller / 2, 3 * smaller))
+    return proportion(value * trials, trials, of_noise)
+
+
+def _placed_area(counts: Floats, edges: tuple[float, ...]) -> float:
+    return float(table_auroc(counts.reshape(2, -1), wins(counts, edges)))

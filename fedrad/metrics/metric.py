@@ -19,7 +19,10 @@ from fedrad.protocol.messages import Block
 
 WIDEST = 0.25  # half-width of an interval beyond which nothing is claimed
 SMALLEST_SHOWN = 10
-LOW_IS_GOOD = frozenset({"failure_rate"})
+_NUMBERS = ("n", "labelled")  # blocks that say how many patients a release is of
+WIDEST_RATIO = 1.0  # width of a ratio's interval, in its own size where that is over 1
+LOW_IS_GOOD = frozenset({"failure_rate", "brier", "ece", "hd95_p50"})
+BEST_AT_ONE = frozenset({"oe_ratio", "calibration_slope", "temperature"})
 NOT_A_SCORE = frozenset({"n", "prevalence"})  # no site is best or worst at these
 Z = 1.959963984540054  # two-sided 95 % of the normal distribution
 
@@ -65,6 +68,23 @@ def share_metric(name: str, found: Interval, *, n: float, method: Method) -> Met
     return Metric(
         name=name, value=value, lo=min(lo, value), hi=max(hi, value), n=max(0.0, n), method=method
     )
+
+
+def ratio_metric(name: str, found: Interval, *, n: float, method: Method) -> Metric:
+    """Return a metric that is best at 1 and has no upper end, or one that is not estimable."""
+    widest = WIDEST_RATIO * max(1.0, abs(found.value))
+    if not math.isfinite(found.value + found.lo + found.hi) or found.hi - found.lo > widest:
+        return Metric(name=name, value=None, lo=None, hi=None, n=max(0.0, n), method=method)
+    lo, hi = min(found.lo, found.value), max(found.hi, found.value)
+    return Metric(name=name, value=found.value, lo=lo, hi=hi, n=max(0.0, n), method=method)
+
+
+def count_metric(value: float, spread: float, *, method: Method) -> Metric:
+    """Return the metric ``n``: patients, give or take ``spread``; not estimable if not finite."""
+    if not math.isfinite(value + spread):
+        return Metric(name="n", value=None, lo=None, hi=None, n=0.0, method=method)
+    lo, hi = value - spread, value + spread
+    return Metric(name="n", value=value, lo=lo, hi=hi, n=value, method=method)
 
 
 def percentiles(value: float, draws: npt.NDArray[np.float64]) -> Interval:
@@ -114,6 +134,23 @@ def pooled(sites: Sequence[Sequence[Block]]) -> tuple[Block, ...]:
     shared = [block.name for block in sites[0]] if sites else []
     names = [name for name in shared if name != "exact" and all(name in site for site in named)]
     return tuple(_sum([site[name] for site in named]) for name in names)
+
+
+def capped(blocks: Sequence[Block], most: float) -> tuple[Block, ...]:
+    """Return a site's sums as of at most so many patients: all of them scaled, noise too.
+
+    A site that says it has more than was agreed keeps its rates and loses the excess weight. The
+    block ``exact`` is no sum and is left as it is, as is everything where no number was told.
+    """
+    said = next((float(block.values[0]) for block in blocks if block.name in _NUMBERS), 0.0)
+    if not said > most:
+        return tuple(blocks)
+    share = most / said
+    return tuple(
+        block if block.name == "exact"
+        else replace(block, values=block.values * share, sigma=block.sigma * share)
+        for block in blocks
+    )  # fmt: skip
 
 
 def macro(sites: Sequence[Sequence[Metric]]) -> tuple[Metric, ...]:
@@ -172,4 +209,6 @@ def _mean(found: Sequence[Metric]) -> Metric:
 
 def _badness(metric: Metric) -> float:
     value = metric.value if metric.value is not None else math.nan
+    if metric.name in BEST_AT_ONE:
+        return abs(math.log(value)) if value > 0 else math.inf
     return value if metric.name in LOW_IS_GOOD else -value

@@ -19,6 +19,7 @@ from fedrad.metrics.metric import (
     Interval,
     Metric,
     Z,
+    count_metric,
     method_of,
     percentiles,
     proportion,
@@ -107,14 +108,14 @@ def measure(
         *(
             share_metric(
                 name,
-                _quantile(estimate.counts, draws, edges, share),
+                quantile_of(estimate.counts, draws, edges, share),
                 n=patients,
                 method=method,
             )
             for name, share in QUANTILES
         ),
         share_metric("failure_rate", _failures(estimate, edges), n=patients, method=method),
-        Metric(name="n", value=total, lo=total - spread, hi=total + spread, n=total, method=method),
+        count_metric(total, spread, method=method),
     )
 
 
@@ -138,6 +139,51 @@ def _named(blocks: Sequence[Block], bins: int) -> dict[str, Block]:
         if name not in named or named[name].values.shape != (length,):
             raise ProtocolError(f"a segmentation report needs {length} values in block {name!r}")
     return named
+
+
+def patients_scored(report: Sequence[Block], edges: tuple[float, ...]) -> tuple[float, float]:
+    """Return how many patients have a Dice, and the standard deviation of its noise.
+
+    Raises:
+        ProtocolError: As for ``measure``.
+    """
+    estimate = _combined(_named(report, len(edges) - 1), edges)
+    scored = _mask(edges, 1.0)
+    return float(scored @ estimate.counts), math.sqrt(scored @ estimate.covariance @ scored)
+
+
+def mean_dice(report: Sequence[Block], edges: tuple[float, ...]) -> tuple[float, float, float]:
+    """Return the mean Dice, the variance of its noise and the variance among patients.
+
+    All NaN where no patient is scored.
+
+    Raises:
+        ProtocolError: As for ``measure``.
+    """
+    return mean_of(_combined(_named(report, len(edges) - 1), edges), edges, EMPTY_CELLS)
+
+
+def mean_of(
+    estimate: Estimate, edges: tuple[float, ...], others: int
+) -> tuple[float, float, float]:
+    """Return the mean of a histogram, the variance of its noise and that among patients.
+
+    Args:
+        estimate: Bins, then ``others`` cells without a value, then what a sum has over centres.
+        edges: Of the bins.
+        others: How many cells have no value.
+    """
+    middle = (np.asarray(edges[1:]) + np.asarray(edges[:-1])) / 2
+    centres = np.concatenate([middle, np.zeros(others), np.ones(1)])
+    scored = np.concatenate([np.ones(len(middle)), np.zeros(others + 1)])
+    patients = float(scored @ estimate.counts)
+    if not patients > 0:
+        return math.nan, math.nan, math.nan
+    mean = float(centres @ estimate.counts) / patients
+    slope = (centres - scored * mean) / patients
+    rates = rates_of(estimate.counts[: len(middle)])
+    among = float(rates @ np.square(middle - mean)) / max(float(rates.sum()), 1.0)
+    return mean, float(slope @ estimate.covariance @ slope), among
 
 
 def _combined(named: dict[str, Block], edges: tuple[float, ...]) -> Estimate:
@@ -186,7 +232,7 @@ def _mean(counts: Floats, draws: Floats, edges: tuple[float, ...]) -> Interval:
     return percentiles(float(mean(counts[None])[0]), mean(draws))
 
 
-def _quantile(counts: Floats, draws: Floats, edges: tuple[float, ...], share: float) -> Interval:
+def quantile_of(counts: Floats, draws: Floats, edges: tuple[float, ...], share: float) -> Interval:
     """Read a quantile off the histogram, linear within a bin.
 
     Negative cells make the running sum fall; the mean of its running maximum from the

@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from fedrad.errors import DataError
-from fedrad.metrics import classification
+from fedrad.metrics import boundaries, classification, segmentation
 from fedrad.protocol.messages import Block
+from fedrad.shift import contents, extras, moments
 from fedrad.shift.moments import CLIP, LENGTH
 from fedrad.shift.tags import cells_of
 
@@ -34,11 +36,14 @@ class Seen:
     moments: Floats  # (n, 18) from ``moments.patient_moments``
     tags: Floats  # (n, cells) from ``tags.counted`` of the modality's tags
     population: Floats  # (n, cells) from ``tags.counted`` of the population's
-    scores: Floats  # (n,) the model's; one that is not finite counts as undecided
+    scores: Floats  # (n,) the model's; one that is not finite counts as undecided; of outlines Dice
+    extras: Floats | None = None  # (n, numbers) from ``extras.patient_extras``, of CT and MR
+    contents: Floats | None = None  # (n, 16) from ``contents.patient_contents``, if they are asked
 
     def __post_init__(self) -> None:
-        if {len(self.moments), len(self.tags), len(self.population)} != {len(self.scores)}:
-            raise DataError("a window's moments, tags, population and scores need the same rows")
+        rows = [self.moments, self.tags, self.population, self.scores, self.extras, self.contents]
+        if len({len(each) for each in rows if each is not None}) > 1:
+            raise DataError("all that is known of a window's patients needs the same rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,23 @@ class Layout:
 
     tags: tuple[str, ...]
     population: tuple[str, ...]
-    edges: tuple[float, ...]
+    edges: tuple[float, ...]  # of scores, or of Dice
     operating_point: float
+    kind: Literal["classification", "segmentation"] = "classification"
+    extras: tuple[str, ...] = ()  # names of what is told of CT and MR beside
+    scales: str = moments.CONSTANTS  # public ones of descriptors
+    encoder: str = ""  # public scales of what images show; empty: it is not told
+    strata: tuple[str, ...] = ()  # of the population's tags: what is counted at the point in each
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """How well outlines fit, one value a patient; NaN where every reference is empty."""
+
+    dice: Floats
+    nsd: Floats
+    distance: Floats
+    prediction_empty: npt.NDArray[np.bool_]
 
 
 def window_edges(patients_agreed: int, operating_point: float) -> tuple[float, ...]:
@@ -76,7 +96,8 @@ def whole_window(seen: Seen, labels: npt.ArrayLike, layout: Layout) -> tuple[Blo
         tags, population``. Sensitivities: 1 for counts, ``CLIP`` for moments, the root of
         the number of tags for tags.
     """
-    return (*_counts(seen, labels, layout), *_images(seen, layout))
+    counts = labels_of(seen.scores, labels, layout, population=seen.population)
+    return (*counts, *_images(seen, layout))
 
 
 def images_window(seen: Seen, layout: Layout) -> tuple[Block, ...]:
@@ -91,16 +112,62 @@ def images_window(seen: Seen, layout: Layout) -> tuple[Block, ...]:
     )
 
 
-def labels_window(scores: Floats, labels: npt.ArrayLike, layout: Layout) -> tuple[Block, ...]:
+def labels_window(
+    scores: Floats, labels: npt.ArrayLike, layout: Layout, *, population: Floats
+) -> tuple[Block, ...]:
     """Return the blocks of a window's patients whose labels came later.
 
+    Args:
+        scores: (n,) the model's.
+        labels: (n,) 0 or 1.
+        layout: What is public.
+        population: (n, cells) as in ``Seen``; read where the layout has strata.
+
     Returns:
-        ``labelled, positives, operating, table``.
+        ``labelled, positives, operating, table``, and ``strata`` where they are asked for.
     """
-    n, *rest = classification.blocks(
+    n, *rest = labels_of(scores, labels, layout, population=population)
+    return (_block("labelled", n.values, 1.0), *rest)
+
+
+def labels_of(
+    scores: Floats, labels: npt.ArrayLike, layout: Layout, *, population: Floats
+) -> tuple[Block, ...]:
+    """Return the counts of labels against scores, of all patients and within strata.
+
+    Returns:
+        The blocks of ``classification.blocks``; then ``strata``, for each cell of each stratum
+        the four counts of ``operating``, of which a patient has one in each stratum: the root
+        of their number is the sensitivity.
+    """
+    found = classification.blocks(
         scores, labels, edges=layout.edges, operating_point=layout.operating_point
     )
-    return (_block("labelled", n.values, 1.0), *rest)
+    if not layout.strata:
+        return found
+    finite = np.where(np.isfinite(scores), scores, classification.UNDECIDED)
+    called = np.asarray(finite, dtype=np.float64) >= layout.operating_point
+    place = 2 * ~called + (np.asarray(labels) == 0)
+    outcome = np.eye(4)[place.astype(int)]
+    where = dict(zip(layout.population, cells(layout.population), strict=True))
+    rows = np.asarray(population, dtype=np.float64)
+    counts = [(rows[:, where[tag]].T @ outcome).ravel() for tag in layout.strata]
+    return (*found, _block("strata", np.concatenate(counts), math.sqrt(len(layout.strata))))
+
+
+def outlines_window(seen: Seen, cases: Cases, layout: Layout) -> tuple[Block, ...]:
+    """Return the blocks of a window whose patients have outlines.
+
+    Returns:
+        ``n, dice_histogram, dice_sum`` as ``segmentation.blocks``, ``nsd_histogram,
+        hd95_histogram`` as ``boundaries.blocks``, then those of images. Sensitivities as for
+        ``whole_window``.
+    """
+    return (
+        *segmentation.blocks(cases.dice, cases.prediction_empty, edges=layout.edges),
+        *boundaries.blocks(cases.nsd, cases.distance),
+        *_images(seen, layout),
+    )
 
 
 def cells(tags: Sequence[str]) -> tuple[slice, ...]:
@@ -118,17 +185,17 @@ def sizes(layout: Layout) -> dict[str, int]:
         **dict.fromkeys(("n", "seen", "labelled", "positives"), 1),
         "operating": 4,
         "table": 2 * bins,
+        "strata": 4 * sum(len(cells_of(tag)) for tag in layout.strata),
         "scores": bins,
+        "dice_histogram": bins + segmentation.EMPTY_CELLS,
+        "dice_sum": 1,
+        **boundaries.CELLS,
         "moments": LENGTH,
+        "extras": len(layout.extras),
+        "contents": contents.LENGTH,
         "tags": sum(len(cells_of(tag)) for tag in layout.tags),
         "population": sum(len(cells_of(tag)) for tag in layout.population),
     }
-
-
-def _counts(seen: Seen, labels: npt.ArrayLike, layout: Layout) -> tuple[Block, ...]:
-    return classification.blocks(
-        seen.scores, labels, edges=layout.edges, operating_point=layout.operating_point
-    )
 
 
 def _images(seen: Seen, layout: Layout) -> tuple[Block, ...]:
@@ -136,7 +203,25 @@ def _images(seen: Seen, layout: Layout) -> tuple[Block, ...]:
         _block("moments", _summed(seen.moments, LENGTH), CLIP),
         _tagged("tags", seen.tags, layout.tags),
         _tagged("population", seen.population, layout.population),
+        *_extras(seen, layout),
+        *_contents(seen, layout),
     )
+
+
+def _extras(seen: Seen, layout: Layout) -> tuple[Block, ...]:
+    if not layout.extras:
+        return ()
+    if seen.extras is None:
+        raise DataError(f"the layout asks for {', '.join(layout.extras)}, and nothing was measured")
+    return (_block("extras", _summed(seen.extras, len(layout.extras)), extras.CLIP),)
+
+
+def _contents(seen: Seen, layout: Layout) -> tuple[Block, ...]:
+    if not layout.encoder:
+        return ()
+    if seen.contents is None:
+        raise DataError("the layout asks for what images show, and no image was encoded")
+    return (_block("contents", _summed(seen.contents, contents.LENGTH), contents.CLIP),)
 
 
 def _tagged(name: str, rows: Floats, tags: tuple[str, ...]) -> Block:

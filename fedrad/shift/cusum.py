@@ -2,7 +2,8 @@
 
 C_t = max(0, C_(t-1) + min(z_t, cap) - drift) [1]. No window alone passes the threshold, for its
 part is cut to ``ONE_WINDOW`` of it, the change must be dated before it, and the sum without its
-largest part must be ``REST`` of it: one bad window is a note, two in a row may be an alarm.
+largest part must be ``REST`` of it. Where one reading is far off and no other is near it, the
+rest must pass the whole threshold. So one bad window is a note, two in a row may be an alarm.
 Thresholds hold the stated share of false alarms over a stated number of windows, by drawing
 whole paths at a site without change. The noisy reference is drawn once a path and stays: it
 moves all readings of a path together, which thresholds for independent windows would miss.
@@ -34,6 +35,8 @@ DRIFTS: Mapping[str, float] = {"label": 1.75, "concept": 1.1}
 DRIFT = 0.75  # of the channels that are not in ``DRIFTS``
 ONE_WINDOW = 0.6
 REST = 0.55
+LONE = 5.0  # a reading from which one window may be alone in what it says
+NEAR = 2.0  # times the next reading, above which it is alone
 PATHS = 1500
 HORIZON = 50  # windows
 STATED = 0.10  # share of unchanged sites with an alarm within the horizon
@@ -48,18 +51,20 @@ _LARGEST = 60.0
 class Path:
     """A channel over windows: ``values`` (t,), and for each the window it changed in, if any.
 
-    ``rest`` (t,) are the sums without the largest part that each has of one window.
+    ``rest`` (t,) are the sums without the largest part that each has of one window; ``asked``
+    (t,) is what they must pass.
     """
 
     values: Floats
     rest: Floats
+    asked: Floats
     since: tuple[int | None, ...]
     threshold: float
 
     def over(self, number: int) -> bool:
         """Whether the sum has passed the threshold in this window, not by one window alone."""
         since = self.since[number]
-        high = self.values[number] > self.threshold and self.rest[number] > REST * self.threshold
+        high = self.values[number] > self.threshold and self.rest[number] > self.asked[number]
         return bool(high) and since is not None and since < number
 
     def risen(self, number: int) -> bool:
@@ -76,7 +81,7 @@ def path(z: Sequence[float], threshold: float, *, drift: float = DRIFT) -> Path:
         drift: From ``drift_of``.
     """
     value, most, start = 0.0, 0.0, None
-    values, rest, since = [], [], []
+    values, rest, asked, since = [], [], [], []
     for number, reading in enumerate(z):
         if not np.isnan(reading):
             part = min(reading, drift + ONE_WINDOW * threshold) - drift
@@ -85,8 +90,15 @@ def path(z: Sequence[float], threshold: float, *, drift: float = DRIFT) -> Path:
         most = 0.0 if start is None else most
         values.append(value)
         rest.append(value - most)
+        asked.append(threshold * (1.0 if _alone(z[start or 0 : number + 1]) else REST))
         since.append(None if start is None else start + change(z[start : number + 1]))
-    return Path(np.array(values), np.array(rest), tuple(since), threshold)
+    return Path(np.array(values), np.array(rest), np.array(asked), tuple(since), threshold)
+
+
+def _alone(z: Sequence[float]) -> bool:
+    """Whether one reading is far off and no other of them is near it."""
+    ordered = sorted((reading for reading in z if not math.isnan(reading)), reverse=True)
+    return bool(ordered) and ordered[0] > max(LONE, NEAR * max([0.0, *ordered[1:2]]))
 
 
 def drift_of(channel: str) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrad.errors import ProtocolError
+from fedrad.metrics import boundaries, segmentation
 from fedrad.metrics.fusion import Estimate, Look, combine
 from fedrad.protocol.messages import Block
 from fedrad.shift.blocks import Layout, cells
@@ -24,6 +25,7 @@ Floats = npt.NDArray[np.float64]
 
 CHANNELS = ("image", "acquisition", "label", "concept", "population")
 FEWEST = 20.0  # noised patients below which a window says nothing
+_LEAST_SPREAD = 1e-4  # variance of Dice among patients that noise may hide
 FEWEST_OF_CLASS = 15.0  # of the smaller class, for what is said of scores within classes
 
 
@@ -32,7 +34,8 @@ class View:
     """One part of one channel of one release.
 
     ``values`` (d,) are rates per patient; ``noise`` (d, d) the covariance of their privacy
-    noise; ``counts`` (d,) how many patients each value is a mean over, estimated.
+    noise; ``counts`` (d,) how many patients each value is a mean over, estimated; ``patients``
+    (d, d) the covariance among patients, where the release tells it.
     """
 
     channel: str
@@ -40,6 +43,7 @@ class View:
     values: Floats
     noise: Floats
     counts: Floats
+    patients: Floats | None = None
 
 
 def views(released: Released, layout: Layout) -> tuple[View, ...]:
@@ -52,17 +56,25 @@ def views(released: Released, layout: Layout) -> tuple[View, ...]:
     total = float(estimate.counts.sum())
     if not total >= FEWEST:
         return ()
-    return tuple(_parts(released, layout, estimate))
+    found = tuple(_parts(released, layout, estimate))
+    if layout.kind == "segmentation":
+        return (*found, *_outlined(released, layout, estimate))
+    return found
 
 
 def counted(released: Released, layout: Layout) -> Estimate:
     """Return the best estimate of how many patients each cell of scores holds.
 
     Returns:
-        (2 × bins) cells, label 0 first, where labels are known, else (bins,).
+        (2 × bins) cells, label 0 first, where labels are known, else (bins,). Of outlines the
+        bins of Dice and two cells of empty references.
     """
     blocks = {block.name: block for block in released.blocks}
     bins = len(layout.edges) - 1
+    if layout.kind == "segmentation":
+        cells_of_dice = bins + segmentation.EMPTY_CELLS
+        histogram = _look(blocks, "dice_histogram", np.eye(cells_of_dice))
+        return combine([histogram, _look(blocks, "n", _ones(cells_of_dice))])
     if "scores" in blocks:
         return combine([_look(blocks, "scores", np.eye(bins)), _look(blocks, "seen", _ones(bins))])
     called = np.tile(np.asarray(layout.edges[:-1]) >= layout.operating_point, 2).astype(float)
@@ -92,6 +104,10 @@ def _parts(released: Released, layout: Layout, estimate: Estimate) -> Iterator[V
     named = {block.name: block for block in released.blocks}
     if "moments" in named:
         yield _means("image", "moments", named["moments"], estimate)
+    if "extras" in named:
+        yield _means("image", "extras", named["extras"], estimate)
+    if "contents" in named:
+        yield _means("image", "contents", named["contents"], estimate)
     for channel, block, tags in (
         ("acquisition", "tags", layout.tags),
         ("population", "population", layout.population),
@@ -132,6 +148,27 @@ def _labelled(estimate: Estimate, bins: int) -> Iterator[View]:
     means = (masks * place) @ estimate.counts / sizes
     slopes = masks * (place - means[:, None]) / sizes[:, None]
     yield View("concept", "scores", means, slopes @ estimate.covariance @ slopes.T, sizes)
+
+
+def _outlined(released: Released, layout: Layout, estimate: Estimate) -> Iterator[View]:
+    """Yield the share of patients with a reference, and their mean Dice and surface Dice."""
+    bins = len(layout.edges) - 1
+    found = np.append(np.ones(bins), np.zeros(segmentation.EMPTY_CELLS))
+    everyone = np.ones(len(found))
+    total, scored = float(estimate.counts.sum()), float(found @ estimate.counts)
+    noise = np.array([[estimate.noise_of_share(found, everyone)]])
+    yield View("label", "prevalence", np.array([scored / total]), noise, np.array([total]))
+    if scored < FEWEST_OF_CLASS:
+        return
+    patients = segmentation.patients_scored(released.blocks, layout.edges)
+    for part, (mean, of_noise, among) in (
+        ("dice", segmentation.mean_dice(released.blocks, layout.edges)),
+        ("surface dice", boundaries.mean_nsd(released.blocks, patients)),
+    ):
+        yield View(
+            "concept", part, np.array([mean]), np.array([[of_noise]]), np.array([scored]),
+            np.array([[max(among, _LEAST_SPREAD)]]),
+        )  # fmt: skip
 
 
 def _look(blocks: dict[str, Block], name: str, design: Floats) -> Look:

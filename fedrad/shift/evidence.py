@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from fedrad.shift.descriptors import NAMES
 from fedrad.shift.estimates import View
 from fedrad.shift.moments import WIDTH
 from fedrad.shift.tags import cells_of
+
+Floats = npt.NDArray[np.float64]
 
 KINDS: Mapping[str, tuple[str, str]] = {  # of an alarm -> what it is called, and what moved
     "image": (
@@ -66,14 +69,18 @@ def moved(view: View, before: View) -> str:
     among the bins within each class, 0 for the lowest and 1 for the highest.
     """
     rest = np.asarray(view.values - before.values)
+    if view.part in _BESIDE:
+        return _BESIDE[view.part](rest)
     if view.channel == "image":
         deviations = WIDTH * rest[: len(NAMES)]
         order = np.argsort(-np.abs(deviations))[:MOST]
         named = [(PLAIN[NAMES[i]], deviations[i]) for i in order]
         kept = [f"{name} {v:+.1f}" for name, v in named if abs(v) >= LEAST_DEVIATIONS]
-        return f"{', '.join(kept)} (in deviations between patients)" if kept else ""
+        return f"{', '.join(kept)} (in public deviations of patients)" if kept else ""
     if view.channel == "label":
         return f"positive: {_share(before.values[0])} before, {_share(view.values[0])} now"
+    if view.channel == "concept" and len(view.values) == 1:
+        return f"mean {view.part}: {before.values[0]:.3f} before, {view.values[0]:.3f} now"
     if view.channel == "concept":
         pairs = zip(("negatives", "positives"), before.values, view.values, strict=True)
         return "mean place of scores: " + "; ".join(
@@ -87,6 +94,18 @@ def moved(view: View, before: View) -> str:
         if abs(rest[i]) >= LEAST_SHARE
     ]
     return f"{view.part}: {'; '.join(kept)}" if kept else ""
+
+
+def _of_extras(rest: Floats) -> str:
+    said = ", ".join(f"{value:+.2f}" for value in rest)
+    return f"peaks of tissues or commonest level: {said} (in public units)"
+
+
+def _of_contents(rest: Floats) -> str:
+    return f"what images show: {float(np.linalg.norm(rest)):.2f} away (one patient: about 1.3)"
+
+
+_BESIDE = {"extras": _of_extras, "contents": _of_contents}
 
 
 def _share(value: float) -> str:

@@ -2,8 +2,9 @@
 
 Both models score the same labelled patients, and a site counts who is called right by which:
 four counts of disagreement by label, and how many patients of each label there are. The
-difference of two AUROCs would need far more patients. Counts are those of ``discordance``, one
-joint Gaussian release (``fedrad.site_report``); the answer is post-processing.
+difference of two AUROCs would need far more patients. Of outlines it is the change of each
+patient's Dice, clipped. Sums are those of ``discordance`` and ``outlined``, each one joint
+Gaussian release (``fedrad.site_report``); the answer is post-processing.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ SITE_MARGIN = 0.05  # and so much at every site where it can be estimated
 LEVEL = 0.05  # one-sided
 FEWEST = 15.0  # noised patients of a label at a site, below which it has no say on it
 RATES = ("sensitivity", "specificity")
+OUTLINED = "Dice"
+CLIP = 0.5  # of a patient's change of Dice, either side
+OUTLINES = {"dice_change": CLIP, "dice_square": CLIP**2, "cases": 1.0}  # sensitivities
+_LEAST_SQUARE = 0.01  # as if one patient's Dice had changed by .1
 _GAINED, _LOST = 0, 1  # cells: the new model alone is right, the old one alone is
 
 
@@ -93,8 +98,36 @@ def discordance(
     return _block("disagreement", cells), _block("labels", sizes)
 
 
+def outlined(before: npt.ArrayLike, after: npt.ArrayLike) -> tuple[Block, ...]:
+    """Sum how one site's patients are outlined better or worse, exactly.
+
+    Args:
+        before: (n,) Dice of the model in use; NaN where every reference is empty.
+        after: (n,) of the new model on the same patients.
+
+    Returns:
+        ``dice_change`` and ``dice_square``: the sums of the clipped changes and of their
+        squares; ``cases``: how many patients have a reference; sigma is 0.
+
+    Raises:
+        DataError: Lengths differ.
+    """
+    both = [np.asarray(dice, dtype=np.float64) for dice in (before, after)]
+    if both[0].ndim != 1 or both[0].shape != both[1].shape:
+        raise DataError("two values of Dice a patient are needed")
+    change = np.clip(both[1] - both[0], -CLIP, CLIP)
+    known = change[np.isfinite(change)]
+    sums = {"dice_change": known.sum(), "dice_square": np.square(known).sum(), "cases": len(known)}
+    return tuple(
+        Block(name=name, values=np.array([float(sums[name])]), sigma=0.0, sensitivity=sensitivity)
+        for name, sensitivity in OUTLINES.items()
+    )
+
+
 def changes(blocks: Sequence[Block], *, smallest: float = FEWEST) -> tuple[Change, ...]:
     """Return the change of sensitivity and of specificity, where enough patients have the label.
+
+    Of outlines it is the change of the mean Dice, with the patients' variance from the squares.
 
     With a gained and b lost of n patients the change is (a - b) / n, with variance
     (a + b - (a - b)² / n) / n² from patients [1] and the noise of all three counts.
@@ -106,6 +139,8 @@ def changes(blocks: Sequence[Block], *, smallest: float = FEWEST) -> tuple[Chang
         [1] Agresti, Categorical Data Analysis, 3rd ed., sec. 11.1.1.
     """
     named = {block.name: block for block in blocks}
+    if set(named) == set(OUTLINES):
+        return _outlined(named, smallest)
     for name, length in (("disagreement", 4), ("labels", 2)):
         if name not in named or named[name].values.shape != (length,):
             raise ProtocolError(f"a comparison of two models needs {length} values in {name!r}")
@@ -146,8 +181,10 @@ def judge(
     single = {site: changes(blocks) for site, blocks in sites.items()}
     every = changes(pooled(list(sites.values())))
     harmed = _harmed(single, margin)
-    silent = tuple(site for site, found in single.items() if len(found) < len(RATES))
-    safe = len(every) == len(RATES) and all(change.lowest > -margin for change in every)
+    kinds = {block.name for blocks in sites.values() for block in blocks}
+    wanted = 1 if kinds == set(OUTLINES) else len(RATES)
+    silent = tuple(site for site, found in single.items() if len(found) < wanted)
+    safe = len(every) == wanted and all(change.lowest > -margin for change in every)
     safe_everywhere = not silent and all(
         change.lowest > -site_margin for found in single.values() for change in found
     )
@@ -157,6 +194,17 @@ def judge(
     elif safe and safe_everywhere:
         decision = "promote"
     return Verdict(decision, every, single, harmed, silent)
+
+
+def _outlined(named: Mapping[str, Block], smallest: float) -> tuple[Change, ...]:
+    total, square, cases = (named[name] for name in OUTLINES)
+    size = float(cases.values[0])
+    if size < smallest:
+        return ()
+    value = float(total.values[0]) / size
+    patients = max(float(square.values[0]) - size * value**2, _LEAST_SQUARE)
+    privacy = total.sigma**2 + (value * cases.sigma) ** 2
+    return (Change(OUTLINED, value, math.sqrt(patients + privacy) / size),)
 
 
 def _harmed(single: Mapping[str, Sequence[Change]], margin: float) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """What a window tells of its images: clipped sums of standardised descriptors and their squares.
 
 The mean over a patient's images comes first, so a patient counts once however many images
-there are. Scales are public constants (``descriptors-1``), never from a site's data.
+there are. Scales are public constants, never from a site's data: ``descriptors-1`` of phantoms,
+``descriptors-2`` of public radiographs. The task says which.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from fedrad.shift.descriptors import NAMES
 Floats = npt.NDArray[np.float64]
 
 CONSTANTS = "descriptors-1"
+KNOWN = (CONSTANTS, "descriptors-2")
 CLIP = 2.0  # of the joint L2 norm of a patient's moments: the sensitivity of their sum
 WIDTH = 2.0  # public deviations that z = 1 stands for: hospitals differ more than phantoms
 FARTHEST = 3.0  # of a standardised descriptor, either side
 LENGTH = 2 * len(NAMES)
 
 
-def patient_moments(images: Sequence[npt.ArrayLike]) -> Floats:
+def patient_moments(images: Sequence[npt.ArrayLike], constants: str = CONSTANTS) -> Floats:
     """Return one patient's moments from the descriptors of each of their images.
 
     With z the mean over images of (descriptor - mean) / (2 deviations), cut to ``FARTHEST`` either
@@ -36,6 +38,7 @@ def patient_moments(images: Sequence[npt.ArrayLike]) -> Floats:
 
     Args:
         images: For each image, (9,) as ``descriptors.describe``.
+        constants: The name of the public scales.
 
     Returns:
         (18,) of L2 norm at most ``CLIP``.
@@ -46,26 +49,49 @@ def patient_moments(images: Sequence[npt.ArrayLike]) -> Floats:
     rows = np.asarray(images, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != len(NAMES) or not len(rows):
         raise DataError(f"a patient has {len(NAMES)} descriptors an image, got {rows.shape}")
-    mean, unit = scales()
+    return _bounded(_standardised(rows, constants).mean(axis=0))
+
+
+def moments_of_single(images: npt.ArrayLike, constants: str = CONSTANTS) -> Floats:
+    """Return the moments (n, 18) of many patients of one image each, each as ``patient_moments``.
+
+    Args:
+        images: (n, 9) descriptors.
+        constants: The name of the public scales.
+
+    Raises:
+        DataError: Not nine numbers an image.
+    """
+    rows = np.asarray(images, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != len(NAMES):
+        raise DataError(f"a patient has {len(NAMES)} descriptors an image, got {rows.shape}")
+    return _bounded(_standardised(rows, constants))
+
+
+def _standardised(rows: Floats, constants: str) -> Floats:
+    mean, unit = scales(constants)
     with np.errstate(over="ignore"):
         each = (rows - mean) / unit
-    each = np.where(np.isfinite(each), np.clip(each, -FARTHEST, FARTHEST), 0.0)
-    z = each.mean(axis=0)
-    both = np.concatenate([z, np.square(z) / math.sqrt(2)])
-    return np.asarray(both * min(1.0, CLIP / max(float(np.linalg.norm(both)), 1e-300)))
+    return np.where(np.isfinite(each), np.clip(each, -FARTHEST, FARTHEST), 0.0)
 
 
-@lru_cache(maxsize=1)
-def scales() -> tuple[Floats, Floats]:
+def _bounded(z: Floats) -> Floats:
+    both = np.concatenate([z, np.square(z) / math.sqrt(2)], axis=-1)
+    length = np.linalg.norm(both, axis=-1, keepdims=True)
+    return np.asarray(both * np.minimum(1.0, CLIP / np.maximum(length, 1e-300)))
+
+
+@lru_cache(maxsize=4)
+def scales(constants: str = CONSTANTS) -> tuple[Floats, Floats]:
     """Return the public centre of each descriptor and what counts as one unit from there."""
-    values = read_constants(CONSTANTS)["values"]
+    values = read_constants(constants)["values"]
     return np.array(values["mean"]), WIDTH * np.array(values["deviation"])
 
 
-@lru_cache(maxsize=1)
-def covariance() -> Floats:
+@lru_cache(maxsize=4)
+def covariance(constants: str = CONSTANTS) -> Floats:
     """Return the public covariance (9, 9) of z among patients of one scanner.
 
     A site's own differs: ``reference`` takes only the correlations where it can.
     """
-    return np.array(read_constants(CONSTANTS)["values"]["covariance"])
+    return np.array(read_constants(constants)["values"]["covariance"])

@@ -10,15 +10,17 @@ from fedrad.errors import ProtocolError
 from fedrad.parameters import Parameters
 from fedrad.protocol.checks import check_sums
 from fedrad.protocol.messages import Block
+from fedrad.shift.gate import OUTLINES
 from fedrad.task import Task
 
 BEFORE, AFTER = "in-use/", "new/"
 SIZES = {"disagreement": 4, "labels": 2}
+OUTLINED = dict.fromkeys(OUTLINES, 1)
 
 
 def may_compare(task: Task) -> bool:
-    """Whether the task grants comparisons: it has windows, and labels that a model calls."""
-    return task.monitoring is not None and task.task.kind == "classification"
+    """Whether the task grants comparisons: it has windows."""
+    return task.monitoring is not None
 
 
 def together(before: Parameters, after: Parameters) -> Parameters:
@@ -49,10 +51,11 @@ def apart(both: Parameters) -> tuple[Parameters, Parameters]:
     return found[BEFORE], found[AFTER]
 
 
-def check_comparison(blocks: tuple[Block, ...], *, audit_sigma: float) -> None:
+def check_comparison(blocks: tuple[Block, ...], task: Task, *, audit_sigma: float) -> None:
     """Refuse sums that are no comparison, or noised less than agreed.
 
     Raises:
         ProtocolError: Names the block and what is wrong with it.
     """
-    check_sums(blocks, SIZES, sigma=audit_sigma)
+    sizes = OUTLINED if task.task.kind == "segmentation" else SIZES
+    check_sums(blocks, sizes, sigma=audit_sigma)

@@ -3,7 +3,7 @@
 The reference of a site is the sum of its first windows, noised like any other. How much
 patients vary follows for shares from the shares themselves (multinomial), and for moments of
 images from the site's own means and variances, which the moments tell, with public correlations
-(``descriptors-1``) and the rules of a normal distribution. Real images are not normal, so one
+(``moments.covariance``) and the rules of a normal distribution. Real images are not normal, so one
 factor scales that, and the spread of the reference windows says how large it is.
 """
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from fedrad.errors import DataError
 from fedrad.metrics.fusion import Estimate, rates_of
+from fedrad.shift import contents, extras
 from fedrad.shift.blocks import Layout
 from fedrad.shift.estimates import View, class_masks, counted, place_of_bins, views
 from fedrad.shift.moments import covariance as public_covariance
@@ -81,7 +82,7 @@ def reference_of(releases: Sequence[Released], layout: Layout) -> Reference:
     for view in found:
         key = (view.channel, view.part)
         each = [one[key] for one in single if key in one]
-        parts[key] = (view, _spread(view, each, estimate))
+        parts[key] = (view, _spread(view, each, (estimate, layout)))
     return Reference(whole.windows, parts, estimate)
 
 
@@ -97,7 +98,7 @@ def single(released: Released, layout: Layout) -> Reference | None:
     if not found:
         return None
     estimate = counted(released, layout)
-    parts = {(v.channel, v.part): (v, _spread(v, [v], estimate)) for v in found}
+    parts = {(v.channel, v.part): (v, _spread(v, [v], (estimate, layout))) for v in found}
     return Reference(released.windows, parts, estimate)
 
 
@@ -107,11 +108,13 @@ def sampling(spread: Spread, counts: Floats, factor: float = 1.0) -> Floats:
     return np.asarray(factor * spread.patients / np.outer(root, root))
 
 
-def _spread(view: View, each: Sequence[View], estimate: Estimate) -> Spread:
+def _spread(view: View, each: Sequence[View], about: tuple[Estimate, Layout]) -> Spread:
+    estimate, layout = about
     if view.channel == "image":
-        patients = _of_moments(view)
-        return _scaled(patients, view, each)
+        return _scaled(_of_images(view, layout), view, each)
     one = np.ones(1)
+    if view.patients is not None:
+        return Spread(view.patients, one, one)
     if view.channel == "concept":
         return Spread(_of_scores(estimate), one, one)
     shares = view.values if len(view.values) > 1 else np.array([1 - view.values[0], *view.values])
@@ -121,7 +124,15 @@ def _spread(view: View, each: Sequence[View], estimate: Estimate) -> Spread:
     return Spread(multinomial if len(view.values) > 1 else multinomial[1:, 1:], one, one)
 
 
-def _of_moments(view: View) -> Floats:
+def _of_images(view: View, layout: Layout) -> Floats:
+    if view.part == "moments":
+        return _of_moments(view, layout.scales)
+    if view.part == "extras":
+        return extras.covariance(len(view.values))
+    return contents.covariance()
+
+
+def _of_moments(view: View, constants: str) -> Floats:
     """Return the covariance of (z, z² / √2) of patients under a normal distribution.
 
     With means m and covariance C: cov(z_i, z_j² / √2) = √2 m_j C_ij and cov(z_i², z_j²) / 2 =
@@ -131,7 +142,7 @@ def _of_moments(view: View) -> Floats:
     """
     half = len(view.values) // 2
     mean = view.values[:half]
-    public = public_covariance()
+    public = public_covariance(constants)
     prior = np.diag(public)
     seen = math.sqrt(2) * view.values[half:] - mean**2
     noise = 2 * np.diag(view.noise)[half:] + 4 * mean**2 * np.diag(view.noise)[:half]

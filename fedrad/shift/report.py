@@ -21,11 +21,20 @@ from fedrad.privacy.accounting import LEAST_MULTIPLIER
 from fedrad.privacy.mechanisms import GRID
 from fedrad.protocol.messages import Block
 from fedrad.settings import as_table, build, refuse_problems
+from fedrad.shift import contents, extras
 from fedrad.shift.blocks import Layout, sizes
-from fedrad.shift.moments import CLIP, CONSTANTS
+from fedrad.shift.moments import CLIP, CONSTANTS, KNOWN
 from fedrad.shift.tags import VOCABULARY
 from fedrad.shift.windows import Released
-from fedrad.site_report import WINDOW, WINDOW_IMAGES, WINDOW_LABELS, deviation
+from fedrad.site_report import (
+    BESIDE,
+    WINDOW,
+    WINDOW_IMAGES,
+    WINDOW_LABELS,
+    WINDOW_OUTLINES,
+    deviation,
+    enlarged,
+)
 
 SCHEMA = 1
 MOST_BYTES = 2048
@@ -35,6 +44,7 @@ KINDS: Mapping[str, Mapping[str, float]] = {
     "whole": WINDOW,
     "images": WINDOW_IMAGES,
     "labels": WINDOW_LABELS,
+    "outlines": WINDOW_OUTLINES,
 }
 _HASH = re.compile(r"[0-9a-f]{64}")
 _SITE = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -48,7 +58,7 @@ class WindowReport:
     site: str
     task_hash: str
     model_digest: str
-    kind: Literal["whole", "images", "labels"]
+    kind: Literal["whole", "images", "labels", "outlines"]
     first: str  # days of the window, YYYY-MM-DD
     last: str
     constants: str = CONSTANTS
@@ -67,7 +77,9 @@ class WindowReport:
             yield f"noise must lie between {LEAST_MULTIPLIER} and {MOST_NOISE:g}, got {self.noise}"
         if not _in_order(self.first, self.last):
             yield f"first and last must be days in order, got {self.first!r} and {self.last!r}"
-        if set(self.values) != set(KINDS[self.kind]):
+        kind = KINDS[self.kind]
+        more = {name for name, (beside, _) in BESIDE.items() if beside in kind}
+        if set(self.values) - more != set(KINDS[self.kind]):
             yield f"values must be those of {', '.join(KINDS[self.kind])}"
         if any(abs(value) * GRID > MOST for block in self.values.values() for value in block):
             yield f"values must lie within {MOST:g} of 0"
@@ -75,8 +87,8 @@ class WindowReport:
     def _unknown(self) -> Iterator[str]:
         if self.schema != SCHEMA:
             yield f"schema must be {SCHEMA}, got {self.schema}; this fedrad reads no other"
-        if (self.constants, self.vocabulary) != (CONSTANTS, VOCABULARY):
-            yield f"constants must be {CONSTANTS} and vocabulary {VOCABULARY}"
+        if self.constants not in KNOWN or self.vocabulary != VOCABULARY:
+            yield f"constants must be {' or '.join(KNOWN)} and vocabulary {VOCABULARY}"
         if not _SITE.fullmatch(self.site):
             yield "site must be letters, digits, - and _, up to 64"
         digests = (self.task_hash, self.model_digest, self.ledger_line)
@@ -117,24 +129,36 @@ def released(report: WindowReport, layout: Layout) -> Released:
     """Return the window's blocks with the noise that their kind and multiplier say.
 
     Raises:
-        SettingsError: A block has another length than the task's layout: other edges, tags or
-            another modality.
+        SettingsError: Other constants than the task's, or a block has another length than its
+            layout says: other edges, tags or another modality.
     """
+    if report.constants != layout.scales:
+        said = f"constants must be the task's, {layout.scales}, got {report.constants}"
+        raise SettingsError(f"the window of {report.site}", (said,))
     lengths = sizes(layout)
     wrong = [name for name, values in report.values.items() if len(values) != lengths[name]]
     if wrong:
         said = f"{', '.join(wrong)} must have {[lengths[name] for name in wrong]} values"
         raise SettingsError(f"the window of {report.site}", (said,))
-    shares = KINDS[report.kind]
+    shares = _shares(report)
     ordered = (_block(name, report, share, layout) for name, share in shares.items())
     return Released((report.first,), tuple(ordered))
+
+
+def _shares(report: WindowReport) -> Mapping[str, float]:
+    kind = KINDS[report.kind]
+    more = {name: share for name, (_, share) in BESIDE.items() if name in report.values}
+    return enlarged(kind, more) if more else kind
 
 
 def _block(name: str, report: WindowReport, share: float, layout: Layout) -> Block:
     sensitivities = {
         "moments": CLIP,
+        "contents": contents.CLIP,
+        "extras": extras.CLIP,
         "tags": len(layout.tags) ** 0.5,
         "population": len(layout.population) ** 0.5,
+        "strata": len(layout.strata) ** 0.5,
     }
     values = np.asarray(report.values[name], dtype=np.float64) * GRID
     sensitivity = sensitivities.get(name, 1.0)

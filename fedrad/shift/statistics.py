@@ -106,16 +106,22 @@ def towards(view: View, before: View, spread: Spread) -> float:
     the one direction.
 
     Args:
-        view: (2,) mean places of scores of negatives and positives.
+        view: (2,) mean places of scores of negatives and positives; of outlines (1,) a mean Dice.
         before: The same in the reference; where positives had the lower scores, the direction
             is turned round.
         spread: How patients vary.
     """
+    if len(view.values) == 1:  # outlines: their Dice falls
+        return _one_sided(np.array([-1.0]), view, before, spread)
     share = float(before.counts[1] / max(float(before.counts.sum()), 1.0))
     called = share * (1 - _FLIPPED) + (1 - share) * _FLIPPED
     direction = _FLIPPED * np.array([share / (1 - called), -(1 - share) / called])
     if before.values[1] < before.values[0]:
         direction = -direction
+    return _one_sided(direction, view, before, spread)
+
+
+def _one_sided(direction: Floats, view: View, before: View, spread: Spread) -> float:
     patients = sampling(spread, view.counts) + sampling(spread, before.counts)
     variance = patients + view.noise + before.noise + _RIDGE * np.eye(len(direction))
     weights = np.linalg.solve(variance, direction)

@@ -18,6 +18,7 @@ from site_client.training.source import PatientSource, Record, place_of, stack_i
 
 BATCH_IMAGES = 64
 Floats = npt.NDArray[np.float64]
+Masks = npt.NDArray[np.bool_]
 
 
 def scores(module: nn.Module, source: PatientSource, *, positive: int = 1) -> Floats:
@@ -49,19 +50,29 @@ def case_dice(module: nn.Module, source: PatientSource) -> tuple[Floats, npt.NDA
     """
     found: list[float] = []
     empty: list[bool] = []
+    for truth, predicted in iter_cases(module, source):
+        found.append(patient_dice(truth, predicted))
+        empty.append(not predicted.any())
+    return np.array(found, dtype=np.float64), np.array(empty, dtype=np.bool_)
+
+
+def iter_cases(module: nn.Module, source: PatientSource) -> Iterator[tuple[Masks, Masks]]:
+    """Yield each patient's reference and prediction of class 1, (images, ...) each.
+
+    Raises:
+        ModelError: A patient has no masks.
+    """
     for records, logits in _predictions(module, source):
         predicted = logits.argmax(1).numpy().astype(bool)
         ends = np.cumsum([len(record.images) for record in records])
         for record, part in zip(records, np.split(predicted, ends[:-1]), strict=True):
-            found.append(_patient_dice(record, part))
-            empty.append(not part.any())
-    return np.array(found, dtype=np.float64), np.array(empty, dtype=np.bool_)
+            if record.masks is None:
+                raise ModelError("a patient has no masks; Dice needs a segmentation task")
+            yield record.masks[:, 0].astype(bool), part
 
 
-def _patient_dice(record: Record, predicted: npt.NDArray[np.bool_]) -> float:
-    if record.masks is None:
-        raise ModelError("a patient has no masks; Dice needs a segmentation task")
-    truth = record.masks[:, 0].astype(bool)
+def patient_dice(truth: Masks, predicted: Masks) -> float:
+    """Return the mean Dice over the images whose reference is not empty; NaN: there is none."""
     axes = tuple(range(1, truth.ndim))
     overlap = (predicted & truth).sum(axes)
     total = predicted.sum(axes) + truth.sum(axes)

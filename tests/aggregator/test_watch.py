@@ -15,9 +15,10 @@ from tiny_federation import SITES, TinySites, honest_reply, initial_model, tiny_
 from typer.testing import CliRunner
 from window_patients import THERE, patients
 
-from aggregator import decisions, promotion
+from aggregator import decisions, promotion, report
 from aggregator.app import server_app
 from aggregator.cli import app
+from aggregator.run_folder import read_run
 from aggregator.setup import RunSetup
 from aggregator.store import Store
 from aggregator.watch import Collected
@@ -45,7 +46,7 @@ def watched_task() -> Task:
         task,
         privacy=replace(task.privacy, enabled=True, delta=1e-5),
         evaluation=replace(task.evaluation, release="private"),
-        monitoring=Monitoring(begins="2020-01-01", days=30, windows=LAST),
+        monitoring=Monitoring(begins="2020-01-01", days=30, windows=LAST, strata=("sex",)),
     )
 
 
@@ -139,17 +140,38 @@ def test_a_new_scanner_is_an_alarm_of_its_kind_at_its_site_and_date(watched: Pat
     assert alarm["window"] == "2020-10-27"
     assert "mean grey level +" in alarm["evidence"]
     assert "manufacturer: " in alarm["evidence"]
+    assert alarm["posterior"] > 0.9
+    (event,) = rows(watched, "events", kind="diagnosis")
+    detail = json.loads(event["detail_json"])
+    assert (detail["site"], detail["kind"]) == ("east", "acquisition")
+    assert sum(detail["posterior"].values()) == pytest.approx(1.0)
+    drop = detail["drop"]
+    assert sum(part["value"] for part in drop["parts"]) == pytest.approx(
+        drop["after"] - drop["before"]
+    )
 
 
 def test_an_alarm_is_proposed_to_a_person(watched: Path) -> None:
-    (action,) = rows(watched, "actions")
-    assert (action["action"], action["decision"]) == ("ask-about-scanner", "proposed")
+    found = rows(watched, "actions")
+    assert {row["action"] for row in found} == {"ask-about-scanner", "recalibrate"}
+    assert {row["decision"] for row in found} == {"proposed"}
+    (made,) = [
+        json.loads(row["parameters_json"]) for row in found if row["action"] == "recalibrate"
+    ]
+    assert set(made) == {"intercept", "slope"}
 
 
 def test_figures_of_a_window_stand_beside_those_of_rounds(watched: Path) -> None:
     found = rows(watched, "metrics", split="window", metric="auroc", site="north")
     assert len(found) == LAST + 1
     assert all(row["lo"] <= row["value"] <= row["hi"] for row in found)
+
+
+def test_the_report_shows_subgroups_over_all_hospitals(watched: Path) -> None:
+    page = report.render(replace(read_run(watched), task=watched_task()))
+    assert "Women and men, young and old" in page
+    assert "Sensitivity is lowest in sex:" in page
+    assert 'scope="row" role="rowheader">sex: F</th>' in page
 
 
 def test_standing_differences_are_rows_without_a_sum_and_never_alarms(watched: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.supercore.inflatable.inflatable_object import get_object_tree
+from link_state import link_state
 from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
@@ -40,15 +41,7 @@ class Link:
     """A SuperLink's state in a file: a run, a node, a question to it and its reply."""
 
     def __init__(self, database: Path) -> None:
-        stores = private("flwr.supercore.object_store", "ObjectStoreFactory")(str(database))
-        manager = private("flwr.superlink.federation", "NoOpFederationManager")()
-        factory = private("flwr.server.superlink.linkstate", "LinkStateFactory")
-        self.state = factory(str(database), manager, stores).state()
-        noop = private("flwr.supercore.constant", "NOOP_FEDERATION_ID")
-        run = self.state.create_run(None, None, None, {}, noop, None, None, "flwr-serverapp")
-        node = self.state.create_node("aid", "name", b"key", 30.0)
-        self.state.acknowledge_node_heartbeat(node, 1e6)
-        flower.begin_run(run)
+        self.state, run, node = link_state(database)
         content = RecordDict({"a": ArrayRecord({"w": Array(np.zeros(3, np.float32))})})
         asked = self._named(Message(content, node, "train"))
         assert self.state.store_message_ins(asked)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
+from link_state import link_state
 
 from fedrad import flower
 from fedrad.flower.grid import PolledGrid, _Question
@@ -58,15 +59,7 @@ class Link:
     }
 
     def __init__(self, database: Path) -> None:
-        stores = private("flwr.supercore.object_store", "ObjectStoreFactory")(str(database))
-        manager = private("flwr.superlink.federation", "NoOpFederationManager")()
-        factory = private("flwr.server.superlink.linkstate", "LinkStateFactory")
-        self.state = factory(str(database), manager, stores).state()
-        noop = private("flwr.supercore.constant", "NOOP_FEDERATION_ID")
-        self.run = self.state.create_run(None, None, None, {}, noop, None, None, "flwr-serverapp")
-        self.node = self.state.create_node("aid", "name", b"key", 30.0)
-        self.state.acknowledge_node_heartbeat(self.node, 1e6)
-        flower.begin_run(self.run)
+        self.state, self.run, self.node = link_state(database)
 
     def __getattr__(self, name: str) -> Any:
         task = SimpleNamespace(run_id=self.run)

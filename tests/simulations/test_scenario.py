@@ -65,8 +65,10 @@ def test_a_setting_that_cannot_be_used_is_refused_before_anything_is_written(
 
 
 def test_the_site_s_own_shares_are_what_a_scenario_sets() -> None:
-    scenario, _ = read_scenario("four_hospitals", ("splits={train=0.5,audit=0.5,window=0,test=0}",))
-    assert scenario.splits == Shares(train=0.5, audit=0.5, window=0, test=0)
+    scenario, _ = read_scenario(
+        "four_hospitals", ("splits={train=0.5,audit=0.4,window=0.1,test=0}",)
+    )
+    assert scenario.splits == Shares(train=0.5, audit=0.4, window=0.1, test=0)
 
 
 def test_a_rate_must_be_above_zero() -> None:

@@ -33,6 +33,16 @@ def test_a_jump_of_prevalence_ends_with_an_alarm_of_its_kind_at_its_site_and_win
 
 
 @pytest.mark.long
+def test_another_reader_ends_with_an_alarm_of_its_kind_at_its_site_and_window(
+    tmp_path: Path,
+) -> None:
+    (alarm,) = alarms_of("annotator_drift", tmp_path / "run")
+    assert (alarm["site"], alarm["kind"]) == ("Ashford", "concept")
+    assert (alarm["since_window"], alarm["window"]) == ("2023-08-29", "2023-09-28")
+    assert "as before: images" in alarm["evidence"]
+
+
+@pytest.mark.long
 def test_one_bad_month_ends_with_a_note_and_no_alarm(tmp_path: Path) -> None:
     assert not alarms_of("one_bad_window", tmp_path / "run")
     with Store(tmp_path / "run" / "run.sqlite") as store:

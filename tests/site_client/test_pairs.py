@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_study import EXACT, TinyStudy, tiny_task
+from watched_outlines import watched_outlines
 from watched_study import site_on, watched_study
 
 from fedrad.errors import ProtocolError
@@ -39,14 +40,25 @@ def test_a_model_disagrees_with_its_opposite_and_never_with_itself(
     assert cells.values[2:].sum() <= labels.values[1]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_models_that_outline_are_compared_by_each_patients_dice(
+    tmp_path: Path, turned: bool
+) -> None:
+    study = watched_outlines(tmp_path / "run", *EXACT)
+    change, square, cases = compare(study, turned=turned).blocks
+    assert cases.values[0] > 0
+    assert (square.values[0] > 0) == turned
+    assert abs(change.values[0]) <= 0.5 * cases.values[0]
+
+
 def test_a_comparison_is_noised_as_agreed_charged_once_and_kept(tmp_path: Path) -> None:
     study = watched_study(tmp_path / "run")
     first, again = compare(study, turned=False), compare(study, turned=False)
     assert [b.values.tolist() for b in first.blocks] == [b.values.tolist() for b in again.blocks]
     sigma = study.contract.sites["east"].audit_sigma
-    check_comparison(first.blocks, audit_sigma=sigma)
+    check_comparison(first.blocks, study.task, audit_sigma=sigma)
     with pytest.raises(ProtocolError):
-        check_comparison(first.blocks, audit_sigma=sigma * 1.1)
+        check_comparison(first.blocks, study.task, audit_sigma=sigma * 1.1)
     (line,) = map(parse_line, (study.home() / "ledger.jsonl").read_text().splitlines())
     assert (line.stream, line.sigma) == ("audit", sigma)
 

@@ -99,7 +99,7 @@ def test_the_demos_task_is_planned_on_a_screen_of_80_columns(
     code = run(*words)
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 80
-    assert "site.toml allows epsilon 8 at delta 0.0001: 22 of 22 rounds, 4 of 4" in flat(said)
+    assert "site.toml allows epsilon 8 at delta 0.0001: 22 of 22 rounds, 5 of 5" in flat(said)
     assert "refused" not in said
     assert "not approved" not in said
     assert code == ("north: no" in said.splitlines())

@@ -96,6 +96,30 @@ def test_a_task_without_windows_grants_none(study: TinyStudy, tmp_path: Path) ->
     assert (reply.outcome, reply.reason_code) == ("refused", "declined")
 
 
+def test_what_images_show_is_told_where_the_task_asks_for_it(tmp_path: Path) -> None:
+    """Sums are exact here: twelve patients, each with the mean of the encoded images."""
+    study = watched_study(tmp_path / "run", 'monitoring.encoder="encoder-1"', *EXACT)
+    reply = ask(study, 1)
+    (shown,) = [block for block in reply.blocks if block.name == "contents"]
+    assert shown.values.shape == (16,)
+    assert 0 < np.linalg.norm(shown.values) <= 12 * shown.sensitivity
+    check_window(reply.blocks, study.task, "window", window_sigma=0.0)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_strata_count_every_patient_once_in_each(tmp_path: Path, later: bool) -> None:
+    """Sums are exact here: twelve patients, each in one cell of sex and one of age."""
+    asked = ['monitoring.strata=["sex", "age"]', *EXACT]
+    study = watched_study(tmp_path / "run", *asked, *(['monitoring.labels="later"'] * later))
+    phase: Phase = "window-labels" if later else "window"
+    reply = ask(study, 1, phase)
+    (strata,) = [block for block in reply.blocks if block.name == "strata"]
+    (operating,) = [block for block in reply.blocks if block.name == "operating"]
+    assert strata.values.sum() == pytest.approx(24)
+    assert strata.values.reshape(-1, 4).sum(axis=0) == pytest.approx(2 * operating.values)
+    check_window(reply.blocks, study.task, phase, window_sigma=0.0)
+
+
 def test_labels_that_come_later_are_a_second_release_under_the_same_cap(tmp_path: Path) -> None:
     study = watched_study(tmp_path / "run", 'monitoring.labels="later"')
     once = watched_study(tmp_path / "once").contract.sites["east"].window_sigma

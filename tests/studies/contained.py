@@ -34,6 +34,7 @@ REPOSITORY = Path(__file__).parents[2]
 DOCKER = REPOSITORY / "docker"
 SITES = ("east", "north", "south")
 STUDY, PORT, USER = "demo", 8443, 10001
+_REFUSED = re.compile("not permitted|denied|netavark|iptables|nftables|namespace|cgroup")
 
 
 def need_podman() -> str:
@@ -53,6 +54,7 @@ def need_networks(image: str, options: str) -> None:
                 shlex.split(command), capture_output=True, text=True, check=False
             )
             if ended.returncode != 0:
+                assert _REFUSED.search(ended.stderr), f"{command}\n{ended.stderr}"
                 pytest.skip(f"this host refuses containers on a network: {ended.stderr[-300:]}")
     finally:
         subprocess.run(["podman", "network", "rm", "-f", name], capture_output=True, check=False)

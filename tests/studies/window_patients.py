@@ -61,9 +61,11 @@ def patients(
     return seen, labels
 
 
-def window(seen: Seen, labels: np.ndarray, *, sigma: float = 2.0, key: int = 0) -> Released:
+def window(
+    seen: Seen, labels: np.ndarray, *, sigma: float = 2.0, key: int = 0, layout: Layout = LAYOUT
+) -> Released:
     rng = noise_source(key.to_bytes(32, "big"))
-    return Released(("w",), noised(whole_window(seen, labels, LAYOUT), sigma=sigma, rng=rng))
+    return Released(("w",), noised(whole_window(seen, labels, layout), sigma=sigma, rng=rng))
 
 
 def reference(rng: np.random.Generator, sigma: float = 2.0, key: int = 1000) -> Reference:

@@ -59,3 +59,13 @@ def test_a_round_that_has_not_ended_took_no_known_time(run_folder: Path) -> None
     with Store(run_folder / "run.sqlite") as store:
         store.start_round(31)
     assert round_lines(read_run(run_folder))[-1].seconds is None
+
+
+def test_a_window_that_was_declined_is_no_refusal_of_a_round(run_folder: Path) -> None:
+    before = sentences(read_run(run_folder))
+    declined = tables.Answer(
+        round=0, phase="window", site="north", reply_id="w", outcome="refused", reason_code="budget"
+    )
+    with Store(run_folder / "run.sqlite") as store:
+        store.record([declined])
+    assert sentences(read_run(run_folder)) == before

@@ -132,10 +132,16 @@ def test_noise_does_not_bias_the_area_though_cells_turn_negative() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "sigma", "apart"), [(200, 0.0, 1.2), (60, 0.0, 2.5), (200, 1.2, 1.2), (200, 3.0, 1.2)]
+    ("n", "sigma", "apart"),
+    [
+        (60, 0.0, 2.5),
+        (200, 1.2, 1.2),
+        pytest.param(200, 0.0, 1.2, marks=pytest.mark.long),
+        pytest.param(200, 3.0, 1.2, marks=pytest.mark.long),
+    ],
 )
 def test_intervals_hold_the_truth_as_often_as_they_say(n: int, sigma: float, apart: float) -> None:
-    """95 % of new samples with new noise, to what 200 draws can tell: 90 to 99 %."""
+    """95 % of new samples with new noise, to what 120 draws can tell: 90 to 99.5 %."""
     scores, labels = patients(400_000, seed=99, apart=apart)
     truth = {
         "auroc": auroc(scores, labels),
@@ -145,7 +151,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(n: int, sigma: float, apa
     }
     held: dict[str, list[bool]] = {name: [] for name in truth}
     rng = np.random.default_rng(7)
-    for seed in range(200):
+    for seed in range(120):
         report = counted(patients(n, seed, apart=apart))
         found = measured(noised(report, sigma=sigma, rng=rng) if sigma else report, seed)
         for name, value in truth.items():
@@ -153,8 +159,8 @@ def test_intervals_hold_the_truth_as_often_as_they_say(n: int, sigma: float, apa
             if lo is not None and hi is not None:
                 held[name].append(lo <= value <= hi)
     for name, hits in held.items():
-        assert len(hits) > 160, name
-        assert 0.90 <= np.mean(hits) <= 0.99, name
+        assert len(hits) > 96, name
+        assert 0.90 <= np.mean(hits) <= 0.995, name
 
 
 def test_more_noise_makes_wider_intervals_and_then_none() -> None:

@@ -12,7 +12,7 @@ from scipy.stats import norm
 from window_patients import reference
 
 from fedrad.shift.alarms import judge
-from fedrad.shift.cusum import DRIFT, REST, _highest, _threshold, path, thresholds
+from fedrad.shift.cusum import DRIFT, LONE, NEAR, REST, _highest, _threshold, path, thresholds
 from fedrad.shift.estimates import CHANNELS
 from fedrad.shift.statistics import Reading
 
@@ -100,18 +100,25 @@ def test_thresholds_hold_their_share_of_false_alarms_on_other_draws() -> None:
     assert 0.075 < passed < 0.125
 
 
-def test_a_bad_window_needs_more_than_half_a_threshold_of_others_to_become_an_alarm() -> None:
+def test_a_bad_window_needs_a_whole_threshold_of_others_to_become_an_alarm() -> None:
     bad, h = windows(5, 1, image=8.0), THRESHOLDS["image"]
-    some = DRIFT + 0.5 * (REST - 0.05) * h
-    more = DRIFT + 0.5 * (REST + 0.05) * h
-    assert not judge(bad + windows(0, 2, image=some), THRESHOLDS).alarms
-    assert judge(bad + windows(0, 2, image=more), THRESHOLDS).alarms
+    some, more = (DRIFT + share * h / 3 for share in (0.95, 1.05))
+    assert more < LONE / NEAR
+    assert not judge(bad + windows(0, 3, image=some), THRESHOLDS).alarms
+    assert judge(bad + windows(0, 3, image=more), THRESHOLDS).alarms
+
+
+def test_a_high_window_that_others_come_near_needs_part_of_a_threshold_more() -> None:
+    high, h = LONE - 0.1, THRESHOLDS["image"]
+    some, more = (DRIFT + 0.5 * (REST + step) * h for step in (-0.05, 0.05))
+    assert not judge(windows(5, 1, image=high) + windows(0, 2, image=some), THRESHOLDS).alarms
+    assert judge(windows(5, 1, image=high) + windows(0, 2, image=more), THRESHOLDS).alarms
 
 
 def test_scores_of_a_month_of_bad_images_are_not_added_up() -> None:
-    bad = windows(5, 1, image=8.0, concept=8.0)
+    bad = windows(5, 1, image=8.0, concept=4.5)
     assert not judge(bad + windows(0, 2, concept=2.2), THRESHOLDS).alarms
-    assert judge(windows(5, 1, concept=8.0) + windows(0, 2, concept=2.2), THRESHOLDS).alarms
+    assert judge(windows(5, 1, concept=4.5) + windows(0, 2, concept=2.2), THRESHOLDS).alarms
 
 
 def test_a_share_of_the_false_alarms_raises_every_threshold() -> None:

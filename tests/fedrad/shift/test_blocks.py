@@ -68,8 +68,8 @@ def test_a_patient_moves_each_release_of_their_window_by_at_most_one(
         (whole_window(seen, labels, LAYOUT), whole_window(fewer, fewer_labels, LAYOUT)),
         (images_window(seen, LAYOUT), images_window(fewer, LAYOUT)),
         (
-            labels_window(seen.scores, labels, LAYOUT),
-            labels_window(fewer.scores, fewer_labels, LAYOUT),
+            labels_window(seen.scores, labels, LAYOUT, population=seen.population),
+            labels_window(fewer.scores, fewer_labels, LAYOUT, population=fewer.population),
         ),
     ):
         assert 0 < moved(before, after) <= 1 + 1e-9

@@ -10,7 +10,14 @@ from scipy import ndimage
 
 from fedrad.errors import DataError
 from fedrad.shift.descriptors import NAMES, describe
-from fedrad.shift.moments import CLIP, LENGTH, covariance, patient_moments, scales
+from fedrad.shift.moments import (
+    CLIP,
+    LENGTH,
+    covariance,
+    moments_of_single,
+    patient_moments,
+    scales,
+)
 from simulations.phantoms import radiograph
 
 IMAGE = radiograph(np.random.default_rng(1), size=48, positive=True).image
@@ -79,3 +86,12 @@ def test_the_public_covariance_is_one() -> None:
 def test_patients_without_images_are_refused() -> None:
     with pytest.raises(DataError, match="9 descriptors an image"):
         patient_moments([])
+
+
+def test_many_patients_of_one_image_have_the_moments_of_each() -> None:
+    rows = np.random.default_rng(3).normal(scales()[0], 3 * scales()[1], (40, len(NAMES)))
+    rows[0, 2], rows[1, 4] = np.nan, np.inf
+    each = np.array([patient_moments([row]) for row in rows])
+    assert np.allclose(moments_of_single(rows), each, rtol=0, atol=1e-14)
+    with pytest.raises(DataError, match="nine|9"):
+        moments_of_single(rows[:, :4])

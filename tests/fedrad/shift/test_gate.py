@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from fedrad.errors import DataError, ProtocolError
 from fedrad.privacy.mechanisms import noise_source
 from fedrad.protocol.messages import Block
-from fedrad.shift.gate import changes, discordance, judge
-from fedrad.site_report import COMPARISON, noised, shares_of
+from fedrad.shift.gate import CLIP, changes, discordance, judge, outlined
+from fedrad.site_report import COMPARISON, COMPARISON_OUTLINES, deviation, noised, shares_of
 
 person = st.tuples(st.floats(allow_nan=True), st.floats(allow_nan=True), st.integers(0, 1))
 
@@ -101,3 +101,55 @@ def test_damaged_and_missing_comparisons_are_refused() -> None:
         discordance([0.1], [0.2], [2], operating_point=0.5)
     with pytest.raises(DataError, match="one label a patient"):
         discordance([0.1], [0.2, 0.3], [1, 0], operating_point=0.5)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1) | st.just(math.nan), st.floats(0, 1)), min_size=1, max_size=9
+    )
+)
+def test_a_patient_moves_the_sums_of_outlines_by_at_most_one(
+    pairs: list[tuple[float, float]],
+) -> None:
+    def counted(rows: list[tuple[float, float]]) -> tuple[Block, ...]:
+        before, after = np.array(rows, dtype=float).reshape(-1, 2).T
+        return outlined(before, after)
+
+    shares = shares_of(counted(pairs))
+    assert shares is COMPARISON_OUTLINES
+    assert math.fsum(shares.values()) == pytest.approx(1)
+    moved = [
+        np.linalg.norm(a.values - b.values) / deviation(a, sigma=1.0, share=shares[a.name])
+        for a, b in zip(counted(pairs), counted(pairs[1:]), strict=True)
+    ]
+    assert math.hypot(*moved) <= 1 + 1e-12
+
+
+def test_the_change_of_outlines_is_that_of_the_mean_dice_of_patients_with_a_reference() -> None:
+    rng = np.random.default_rng(3)
+    before, after = rng.uniform(0.6, 0.9, (2, 400))
+    before[::10] = math.nan
+    (change,) = changes(outlined(before, after))
+    rest = (after - before)[np.isfinite(before)]
+    assert (change.rate, change.value) == ("Dice", pytest.approx(rest.mean()))
+    assert change.error == pytest.approx(rest.std() / math.sqrt(len(rest)), rel=1e-6)
+    (capped,) = changes(outlined(np.zeros(50), np.ones(50)))
+    assert capped.value == CLIP
+    assert changes(outlined(np.full(50, math.nan), np.ones(50))) == ()
+
+
+@pytest.mark.parametrize(
+    ("lost", "patients", "says"),
+    [(0.0, 400, "promote"), (0.15, 400, "harm shown"), (0.0, 18, "cannot tell"),
+     (0.0, 5, "cannot tell")],
+)  # fmt: skip
+def test_the_gate_answers_for_outlines(lost: float, patients: int, says: str) -> None:
+    rng, sites = np.random.default_rng(4), {}
+    for number, name in enumerate(("a", "b", "c")):
+        before = rng.uniform(0.7, 0.9, patients)
+        after = before + rng.normal(0, 0.04, patients) - (lost if name == "c" else 0.0)
+        sites[name] = told(outlined(before, after), number)
+    found = judge(sites)
+    assert found.decision == says
+    assert found.harmed == (("c",) if lost else ())
+    assert bool(found.not_estimable) == (patients < 15)

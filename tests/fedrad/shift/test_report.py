@@ -22,7 +22,7 @@ SEEN, LABELS = together([example()] * 250)
 RELEASES = {
     "whole": whole_window(SEEN, LABELS, LAYOUT),
     "images": images_window(SEEN, LAYOUT),
-    "labels": labels_window(SEEN.scores, LABELS, LAYOUT),
+    "labels": labels_window(SEEN.scores, LABELS, LAYOUT, population=SEEN.population),
 }
 
 

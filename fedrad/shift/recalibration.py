@@ -1,0 +1,111 @@
+"""Recalibrate a site's scores from its released table, and see afterwards what it did.
+
+A recalibrated score is the logistic function of intercept + slope × logit of the score [1]; the
+order of patients stays, so AUROC does not change. It is fitted on the windows since a change and
+looked at on later ones alone. Whether to apply it is the hospital's decision; here are its
+numbers.
+
+References:
+    [1] Platt, Probabilistic Outputs for Support Vector Machines, 1999, here on a model's logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+
+from fedrad.metrics.calibration import Scored, brier, calibration_error
+from fedrad.metrics.fusion import Estimate
+from fedrad.metrics.metric import Interval
+from fedrad.metrics.within import places
+from fedrad.shift.blocks import Layout
+
+Floats = npt.NDArray[np.float64]
+
+PRIOR = (1.0, 0.3)  # deviations of intercept and log slope before any patient is seen
+FEWEST_OF_CLASS = 15.0  # patients, noise included
+
+
+@dataclass(frozen=True, slots=True)
+class Recalibration:
+    """``logit`` of a score becomes ``intercept + slope · logit``."""
+
+    intercept: float
+    slope: float
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Calibration error and Brier score of the same patients without and with it."""
+
+    patients: float
+    errors: tuple[Interval, Interval]
+    losses: tuple[Interval, Interval]
+
+
+def fitted(estimate: Estimate, layout: Layout) -> Recalibration | None:
+    """Return the recalibration that makes a table's labels likeliest, drawn towards none.
+
+    Args:
+        estimate: Counts (2 × bins), label 0 first, noise included.
+        layout: Their edges.
+
+    Returns:
+        ``None`` where a class has too few patients.
+    """
+    table = _scored(estimate, layout)
+    if table.smaller < FEWEST_OF_CLASS:
+        return None
+    patients = table.rates @ table.places.spread
+    logits, signs = np.tile(table.places.logits, 2), 2 * table.labels - 1
+
+    def loss(at: Floats) -> float:
+        margins = signs * (at[0] + np.exp(at[1]) * logits)
+        prior = 0.5 * float(np.square(at / np.array(PRIOR)).sum())
+        return float(patients @ np.logaddexp(0, -margins)) + prior
+
+    found = minimize(loss, np.zeros(2), method="BFGS").x
+    return Recalibration(float(found[0]), float(np.exp(found[1])))
+
+
+def effect(
+    estimate: Estimate, layout: Layout, made: Recalibration, *, rng: np.random.Generator
+) -> Effect | None:
+    """Return what a recalibration does to patients it was not fitted on.
+
+    Args:
+        estimate: Counts of later windows, as for ``fitted``.
+        layout: Their edges.
+        made: From ``fitted``.
+        rng: For the intervals of the calibration error.
+
+    Returns:
+        ``None`` where a class has too few patients.
+    """
+    plain = _scored(estimate, layout)
+    if plain.smaller < FEWEST_OF_CLASS:
+        return None
+    logits = made.intercept + made.slope * plain.places.logits
+    moved = replace(plain, places=replace(plain.places, logits=logits))
+    errors = calibration_error(plain, rng), calibration_error(moved, rng)
+    return Effect(float(estimate.counts.sum()), errors, (brier(plain), brier(moved)))
+
+
+def as_parameters(made: Recalibration) -> dict[str, float]:
+    """Return what an action's row keeps."""
+    return {"intercept": round(made.intercept, 4), "slope": round(made.slope, 4)}
+
+
+def from_parameters(kept: Mapping[str, float]) -> Recalibration | None:
+    """Return what an action's row kept, if it kept any."""
+    if not {"intercept", "slope"} <= set(kept):
+        return None
+    return Recalibration(float(kept["intercept"]), float(kept["slope"]))
+
+
+def _scored(estimate: Estimate, layout: Layout) -> Scored:
+    return Scored(estimate, places(estimate.counts, layout.edges))
