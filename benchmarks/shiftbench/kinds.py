@@ -213,18 +213,29 @@ def alarm_table(tally: Tally, names: Mapping[str, Sequence[str]]) -> str:
                 for e, end in ends
             ]
             lines.append(f"| {said} | " + " | ".join(cells) + " |")
+    cells = [
+        macro(tally, [[f"{name}|{e:g}|alarm {end}" for name in own] for own in names.values()])
+        for e, end in ends
+    ]
+    lines.append(f"| **mean of the {len(names)} kinds** | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def macro(tally: Tally, groups: Sequence[Sequence[str]], draws: int = 2000) -> str:
-    """Return the mean recall of groups of shifts, with a bootstrap over hospitals' draws."""
+    """Return the mean rate over groups of shifts, with a bootstrap over hospitals' draws.
+
+    A group's rate is over all its trials that have a value; NaN has none.
+    """
     found = [joined(tally.values, names) for names in groups]
     clusters = sorted(found[0])
-    each = np.array([[np.mean(one[name]) for one in found] for name in clusters])
+    hits = np.array([[np.nansum(one[name]) for one in found] for name in clusters])
+    made = np.array([[np.sum(~np.isnan(one[name])) for one in found] for name in clusters])
     rng = np.random.default_rng(SEED)
     picked = rng.integers(0, len(clusters), (draws, len(clusters)))
-    low, high = np.quantile(each[picked].mean(axis=(1, 2)), (0.025, 0.975))
-    return f"{each.mean():.3f} [{low:.3f}, {high:.3f}]"
+    means = (hits[picked].sum(axis=1) / made[picked].sum(axis=1)).mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    share = float((hits.sum(axis=0) / made.sum(axis=0)).mean())
+    return f"{share:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def claims(tally: Tally) -> str:

@@ -21,7 +21,6 @@ import confined
 import pytest
 from contained import DOCKER, Contained, need_podman, output, write_podman_settings
 from packaging.utils import canonicalize_name
-from tiny_study import tiny_task
 
 pytestmark = pytest.mark.long
 
@@ -146,7 +145,7 @@ def study(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
     contained = Contained(tmp_path_factory.mktemp("containers"), images)
     try:
         contained.prepare()
-        contained.paperwork(tiny_task("federation.rounds=1", "evaluation.every_rounds=1"))
+        contained.paperwork("federation.rounds=1", "evaluation.every_rounds=1")
         contained.start()
         yield contained
     finally:

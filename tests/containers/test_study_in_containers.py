@@ -21,7 +21,6 @@ from contained import (
     write_podman_settings,
 )
 from deployed import need_nginx
-from tiny_study import tiny_task
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +41,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contained]:
         try:
             need_networks(images["site"], mounts())
             contained.prepare()
-            contained.paperwork(tiny_task("federation.rounds=1", "evaluation.every_rounds=1"))
+            contained.paperwork("federation.rounds=1", "evaluation.every_rounds=1")
             contained.start()
             yield contained
         finally:

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_study import SEED, tiny_task
+from tiny_study import SEED, UNHURRIED, tiny_task
 
 from fedrad.processes import Child, Plan, free_port
-from fedrad.task import Task, write_task
+from fedrad.task import write_task
 from simulations.hospital import HospitalSpec, write_hospital
 
 REPOSITORY = Path(__file__).parents[2]
@@ -218,9 +218,9 @@ class Contained:
         """Run Python in a running container; return what it prints, JSON."""
         return json.loads(output("podman", "exec", self.names[name], "python3", "-c", code))
 
-    def paperwork(self, task: Task | None = None) -> None:
+    def paperwork(self, *settings: str) -> None:
         """Do what people do before a study: from ``init`` to both approvals."""
-        write_task(self.folder / "task.toml", task or tiny_task())
+        write_task(self.folder / "task.toml", tiny_task(UNHURRIED, *settings))
         hand_over(self.folder / "task.toml", self.home("hub") / "task.toml")
         where = ("--address", f"hub:{PORT}", "--listen", f"0.0.0.0:{PORT}")
         self.call("hub", "init", *where)

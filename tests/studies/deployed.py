@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from joined import CLOCK, Joined
-from tiny_study import SEED, tiny_scenario, tiny_task
+from tiny_study import SEED, UNHURRIED, tiny_scenario, tiny_task
 
 from aggregator.deployment.runs import sites_table
 from aggregator.deployment.superlink import control
@@ -177,7 +177,7 @@ def command_lines() -> list[tuple[int, str]]:
 
 def make_homes(folder: Path, *settings: str, patients: int = 40) -> Homes:
     """Make all homes, enrol, accept and approve: ready to start."""
-    homes, task = Homes(folder), tiny_task(*settings)
+    homes, task = Homes(folder), tiny_task(UNHURRIED, *settings)
     scenario = tiny_scenario(
         limits={site: Limits(epsilon_limit=50.0, min_patients=1) for site in SITES},
         hospitals=tuple(HospitalSpec(name=site, patients=patients, size=64) for site in SITES),
