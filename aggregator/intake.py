@@ -17,7 +17,7 @@ from aggregator import checkpoints, correspondence, quarantine
 from aggregator.correspondence import Correspondence
 from aggregator.heard import read_heard
 from aggregator.setup import RunSetup
-from aggregator.spending import Spending, parse_lines
+from aggregator.spending import Spending, most_lines, parse_lines
 from aggregator.store import Store, report_rows
 from aggregator.tables import Answer, Report, Spent
 from fedrad import flower
@@ -30,7 +30,6 @@ from fedrad.protocol.messages import SCHEMA, Block, Reason, Reply, Request, repl
 
 _LONGEST_DETAIL = 200  # characters of a message that a site had a part in
 _LONGEST_HEAD = 64  # characters: a SHA-256
-_LINES_A_ROUND = 16  # far more ledger lines than a site needs, dead attempts included
 _ERRORS = {flower.APP_RAISED: ("failed", "failed"), flower.REFUSED: ("refused", "declined")}
 
 
@@ -65,9 +64,7 @@ class Intake:
         self._setup, self._store = setup, store
         record = setup.audit or setup.folder / correspondence.NAME
         self._letters = Correspondence(record, setup.clock)
-        plan = setup.task.federation
-        most_lines = _LINES_A_ROUND * (plan.rounds + plan.spare_rounds + 1)
-        self._spending = Spending(setup.task.privacy.delta, most_lines=most_lines)
+        self._spending = Spending(setup.task.privacy.delta, most_lines=most_lines(setup.task))
         self._by_node: dict[int, Asked] = {}
         self._by_message: dict[str, Asked] = {}
         heard = read_heard(store)  # of a run that goes on

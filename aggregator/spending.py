@@ -16,6 +16,18 @@ from aggregator.tables import Spent
 from fedrad.errors import LedgerError, ProtocolError
 from fedrad.privacy.accounting import Event, epsilon
 from fedrad.privacy.ledger import Line, Stream, line_from, spent, without_doubles
+from fedrad.task import Task
+
+_LINES_EACH = 16  # far more than a round or a release of a window needs, dead attempts included
+
+
+def most_lines(task: Task) -> int:
+    """Return how many ledger lines a site may tell: rounds, windows and comparisons need them."""
+    plan, watched = task.federation, task.monitoring
+    releases = plan.rounds + plan.spare_rounds + 1
+    if watched is not None:  # the patients from before the first window are one more
+        releases += (watched.windows + 1) * watched.releases + watched.comparisons
+    return _LINES_EACH * releases
 
 
 class Spending:
@@ -40,7 +52,7 @@ class Spending:
             lines: Of this task; within a stream they differ in their steps only.
 
         Raises:
-            ProtocolError: The site told more lines than its rounds can need.
+            ProtocolError: The site told more lines than ``most_lines``.
         """
         told = list(lines)
         self.take(round_number, site, told)
