@@ -18,7 +18,7 @@ from aggregator.lineage import CHANGING, read_lineage
 from aggregator.run_folder import DATABASE
 from aggregator.store import Store
 from aggregator.tables import Release
-from aggregator.windows import PROMOTE, compared, promoted
+from aggregator.windows import PROMOTE, Promoted, compared, promoted
 from fedrad import audit_log
 from fedrad.clock import Clock
 from fedrad.durable import canonical_json
@@ -28,6 +28,7 @@ from fedrad.shift.gate import Change, Verdict, judge
 from fedrad.shift.pairs import together
 
 COLUMN = {"promote": PROMOTE, "harm shown": "harm", "cannot tell": "cannot-tell"}
+IN_USE = "in use already"  # nothing is asked and nothing recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class Answer:
 
     round: int
     model_digest: str
-    said: str  # promote, harm shown, cannot tell
+    said: str  # promote, harm shown, cannot tell; or IN_USE
     reasons: tuple[str, ...]
-    in_use: bool  # whether it was promoted
+    in_use: bool  # whether it is or was promoted
 
     def as_table(self) -> dict[str, Any]:
         """Return it as one JSON object."""
@@ -69,6 +70,8 @@ def promote(place: Place, number: int, decider: Decider, clock: Clock, *, insist
         if read_lineage(store).states.get(number) not in CHANGING:
             raise RunError(f"round {number} made no model that could be promoted")
         model = digest(checkpoints.read_released(place.folder, number))
+        if promoted(store) == Promoted(number, model):
+            return Answer(number, model, IN_USE, (), in_use=True)
         said, reasons = ask(store, place.folder, number)
         used = said == "promote" or (said == "cannot tell" and insists)
         if used and said != "promote":
@@ -108,7 +111,10 @@ def _said(change: Change) -> str:
 
 
 def _record(place: Place, store: Store, found: Answer, decider: Decider, clock: Clock) -> None:
-    """Write the coordinator's record first, then the run's history."""
+    """Write the coordinator's record first, then the run's history.
+
+    A row that promoted a model stays, whatever the gate says when it is asked again later.
+    """
     kind = "promoted" if found.in_use else "not-promoted"
     detail = found.as_table() | {"by": decider.by, "reason": decider.reason}
     audit_log.record(place.audit, clock, kind, run=place.folder.name, **detail)
@@ -120,4 +126,7 @@ def _record(place: Place, store: Store, found: Answer, decider: Decider, clock: 
         reasons_json=canonical_json([f"the gate: {found.said}", *found.reasons]).decode("utf-8"),
         signature="",
     )
-    store.record_event(kind, found.round, detail=detail, also=(row,))
+    stays = not found.in_use and store.rows(
+        "releases", round=found.round, model_digest=found.model_digest, decision=PROMOTE
+    )
+    store.record_event(kind, found.round, detail=detail, also=() if stays else (row,))

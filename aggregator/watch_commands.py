@@ -43,7 +43,8 @@ def promote(  # noqa: PLR0913, PLR0917  # one parameter an option
     place = decisions.place_of(home if run is None else None, study, run)
     found = promotion.promote(place, number, decider, SystemClock(), insists=decide)
     used = "it is in use" if found.in_use else "it is not in use"
-    lines = [f"round {number}: {found.said}; {used}", *(f"  {one}" for one in found.reasons)]
+    said = found.said if found.said == promotion.IN_USE else f"{found.said}; {used}"
+    lines = [f"round {number}: {said}", *(f"  {one}" for one in found.reasons)]
     if found.said == "cannot tell" and not found.in_use:
         lines.append("  a named person decides: --decide promotes it and records who did")
     emit(as_json, found.as_table(), "\n".join(lines))

@@ -18,7 +18,9 @@ from aggregator import decisions, promotion
 from aggregator.app import server_app
 from aggregator.cli import app
 from aggregator.paired import Compared
+from aggregator.store import Store
 from aggregator.watch_app import compare_app
+from aggregator.windows import promoted
 from fedrad.clock import SystemClock
 from fedrad.errors import RunError
 from fedrad.privacy.mechanisms import noise_source
@@ -100,6 +102,19 @@ def test_the_gate_answers_from_what_sites_released(
     assert found.exit_code == int(said != "promote")
     (row,) = [row for row in rows(folder, "releases") if row["round"] == 3]
     assert row["decision"] == column
+
+
+def test_a_model_that_was_in_use_stays_recorded_as_promoted(trained: Path, tmp_path: Path) -> None:
+    folder = beside(trained, tmp_path)
+    place = decisions.place_of(None, "", folder)
+    promotion.promote(place, 3, WHO, SystemClock(), insists=True)
+    found = promotion.promote(place, 2, WHO, SystemClock(), insists=False)
+    assert (found.said, found.in_use) == ("cannot tell", False)
+    assert [row["decision"] for row in rows(folder, "releases")] == ["promote", "promote"]
+    with Store(folder / "run.sqlite") as store:
+        used = promoted(store)
+    assert used is not None
+    assert used.round == 3
 
 
 def test_a_site_is_asked_once_for_a_pair_of_models(trained: Path, tmp_path: Path) -> None:

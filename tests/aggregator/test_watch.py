@@ -202,6 +202,9 @@ def test_the_gate_needs_a_person_where_nothing_was_compared(trained: Path, tmp_p
     assert CliRunner().invoke(app, [*words, "--decide"]).exit_code == 0
     (row,) = rows(folder, "releases")
     assert (row["decision"], row["by"]) == ("promote", "Dr. Test")
+    again = CliRunner().invoke(app, words)
+    assert (again.exit_code, json.loads(again.stdout)["answer"]) == (0, "in use already")
+    assert rows(folder, "releases") == [row]
 
 
 def test_monitor_prints_the_alarms_and_ends_with_one(watched: Path) -> None:
