@@ -3,8 +3,9 @@
 The windows since the change are pooled and compared with the reference. A multinomial logistic
 regression, fitted on phantoms of two hospitals that nothing else is measured on
 (``kinds-1``, ``benchmarks/shiftbench/fit_kinds.py``), turns how far each channel is from before
-into probabilities. Two rules stand over it: of labels nothing is claimed while images or tags
-stand out, and nothing at all where no label was released. When to alarm is ``alarms``' business.
+into probabilities. Three rules stand over it: of labels nothing is claimed while images or tags
+stand out, nothing at all where no label was released, and of concept nothing where a class has
+too few patients to read it. When to alarm is ``alarms``' business.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ import numpy.typing as npt
 from fedrad.constants import read_constants
 from fedrad.metrics.fusion import Estimate, rates_of
 from fedrad.shift.blocks import Layout
-from fedrad.shift.estimates import CHANNELS, View, counted, place_of_bins, views
+from fedrad.shift.estimates import (
+    CHANNELS,
+    FEWEST_OF_CLASS,
+    View,
+    class_masks,
+    counted,
+    place_of_bins,
+    views,
+)
 from fedrad.shift.reference import Reference, Spread, sampling
 from fedrad.shift.statistics import Reading, readings
 from fedrad.shift.windows import Released
@@ -58,7 +67,7 @@ def posterior(
     if not found:
         return None
     values = features(parts, found, layout)
-    barred = () if all(name in found for name in OF_LABELS) else OF_LABELS
+    barred = () if "label" in found else OF_LABELS
     logits = _weights() @ values
     logits[[KINDS.index(name) for name in barred]] = -np.inf
     raw = np.exp(logits - logits.max())
@@ -79,7 +88,8 @@ def features(
 
     Readings of channels count up to 2 and above it, as do deviations of the mean place of all
     scores, whatever the label: where labels alone changed it stays. Deviations of the mean
-    place of scores of negatives and of positives count with their sign.
+    place of scores of negatives and of positives count with their sign; that of a class with too
+    few patients is 0.
     """
     values = [1.0]
     for channel in CHANNELS:
@@ -91,12 +101,14 @@ def features(
 
 
 def _ruled(found: dict[str, float], read: Mapping[str, Reading]) -> dict[str, float]:
-    """Move what is claimed of labels to unknown where images or tags are missing or stand out."""
+    """Move to unknown what is claimed of labels and cannot be.
+
+    Both kinds where images or tags are missing or stand out; concept where it was not read.
+    """
     quiet = all(name in read and read[name].p >= LOUD for name in ("image", "acquisition"))
-    if not quiet:
-        found["unknown"] += sum(found[name] for name in OF_LABELS)
-        found |= dict.fromkeys(OF_LABELS, 0.0)
-    return found
+    moved = [name for name in OF_LABELS if not quiet or name not in read]
+    found["unknown"] += sum(found[name] for name in moved)
+    return found | dict.fromkeys(moved, 0.0)
 
 
 def _steps(value: float, most: float) -> list[float]:
@@ -106,38 +118,59 @@ def _steps(value: float, most: float) -> list[float]:
 def _overall(released: Released, reference: Reference, layout: Layout) -> float:
     """Return by how many deviations the mean place of all scores differs; 0 where untold."""
     names = {block.name for block in released.blocks}
-    if not names & {"table", "scores"}:
-        return 0.0
     bins = len(layout.edges) - 1
-    here, there = _mean_place(counted(released, layout), bins), None
-    if len(reference.estimate.counts) in (bins, 2 * bins):
-        there = _mean_place(reference.estimate, bins)
+    if not names & {"table", "scores"} or len(reference.estimate.counts) not in (bins, 2 * bins):
+        return 0.0
+    places = (
+        _mean_place(one, np.ones(len(one.counts)), bins=bins, fewest=1.0)
+        for one in (counted(released, layout), reference.estimate)
+    )
+    return _apart(*places)
+
+
+def _mean_place(
+    estimate: Estimate, kept: Floats, *, bins: int, fewest: float
+) -> tuple[float, float] | None:
+    """Return the mean place of the scores in ``kept`` cells and its variance, patients and noise.
+
+    ``None`` where they hold fewer than ``fewest`` patients.
+    """
+    total = float(kept @ estimate.counts)
+    if total < fewest:
+        return None
+    place = np.tile(place_of_bins(bins), len(estimate.counts) // bins)
+    mean = float((kept * place) @ estimate.counts) / total
+    slope = kept * (place - mean) / total
+    among = float(np.square(place - mean) @ (kept * rates_of(estimate.counts))) / total
+    noise = float(slope @ estimate.covariance @ slope)
+    return mean, noise + max(among, 1e-3) / total
+
+
+def _apart(here: tuple[float, float] | None, there: tuple[float, float] | None) -> float:
     if here is None or there is None:
         return 0.0
     return float((here[0] - there[0]) / np.sqrt(here[1] + there[1]))
 
 
-def _mean_place(estimate: Estimate, bins: int) -> tuple[float, float] | None:
-    """Return the mean place of all scores and its variance, patients and noise."""
-    total = float(estimate.counts.sum())
-    if total < 1:
-        return None
-    place = np.tile(place_of_bins(bins), len(estimate.counts) // bins)
-    mean = float(place @ estimate.counts) / total
-    slope = (place - mean) / total
-    among = float(np.square(place - mean) @ rates_of(estimate.counts)) / total
-    noise = float(slope @ estimate.covariance @ slope)
-    return mean, noise + max(among, 1e-3) / total
-
-
 def _classes(parts: Sequence[tuple[Released, Reference]], layout: Layout) -> Floats:
-    """Return (2,) signed deviations of the scores of negatives and positives."""
-    key = ("concept", "scores")
+    """Return (2,) signed deviations of the scores of negatives and positives.
+
+    Where one class has too few patients the other is still told: positives that a reader misses
+    raise the scores of negatives, and fewer positives do not.
+    """
+    key, bins = ("concept", "scores"), len(layout.edges) - 1
     for released, reference in parts:
         here = {(view.channel, view.part): view for view in views(released, layout)}
         if key in here and key in reference.parts:
             return _deviations(here[key], *reference.parts[key])
+        if ("label", "prevalence") in here and ("label", "prevalence") in reference.parts:
+            both = (counted(released, layout), reference.estimate)
+            return np.array([_of_class(both, mask, bins) for mask in class_masks(bins)])
     return np.zeros(2)
+
+
+def _of_class(both: tuple[Estimate, Estimate], kept: Floats, bins: int) -> float:
+    return _apart(*(_mean_place(one, kept, bins=bins, fewest=FEWEST_OF_CLASS) for one in both))
 
 
 def _deviations(view: View, before: View, spread: Spread) -> Floats:

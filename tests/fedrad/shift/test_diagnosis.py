@@ -73,6 +73,32 @@ def test_without_labels_no_kind_of_labels_is_possible(kind: str) -> None:
     assert sum(found.values()) == pytest.approx(1.0)
 
 
+def few_positives(*, missed: bool) -> Released:
+    """Two windows with 2 % called positive: fewer of them, or a reader who misses nearly all."""
+    rng, found = np.random.default_rng(12), []
+    for k in range(2):
+        seen, labels = patients(rng, positives=0.3 if missed else 0.02)
+        if missed:
+            labels = np.where(rng.uniform(size=200) < 0.95, 0, labels)
+        found.append(Released((f"w{k}",), window(seen, labels, sigma=1.1, key=20 + k).blocks))
+    assert "concept" not in readings(together(found), BEFORE, LAYOUT)
+    return together(found)
+
+
+def test_a_fall_of_prevalence_that_leaves_too_few_positives_to_read_is_named() -> None:
+    found = posterior([(few_positives(missed=False), BEFORE)], LAYOUT)
+    assert found is not None
+    assert named(found) == "label"
+    assert (found["label"] > 0.6, found["concept"]) == (True, 0.0)
+
+
+def test_positives_that_a_reader_misses_are_not_taken_for_fewer_of_them() -> None:
+    found = posterior([(few_positives(missed=True), BEFORE)], LAYOUT)
+    assert found is not None
+    assert named(found) == "unknown"
+    assert (found["label"] < 0.2, found["concept"]) == (True, 0.0)
+
+
 def test_a_window_that_is_too_small_has_no_probabilities() -> None:
     assert (
         posterior([(window(*patients(np.random.default_rng(3), size=1)), BEFORE)], LAYOUT) is None
