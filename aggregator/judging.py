@@ -10,9 +10,12 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from aggregator import effects, shifts
-from aggregator.diagnoses import EVENT, diagnosed
+from aggregator.blame import sparing
+from aggregator.diagnoses import EVENT, Diagnosis, diagnosed
 from aggregator.setup import RunSetup
 from aggregator.shifts import History
 from aggregator.store import Store
@@ -37,10 +40,67 @@ PROPOSED: Mapping[str, tuple[str, ...]] = {
 """What a person is proposed to do about an alarm of a kind."""
 
 
+UNREADABLE = "its windows cannot be read ({}); nothing is said of its changes until they can"
+"""Stands among the notes of a site that was left out, with the kind of error."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What one site released: windows of each kind, in order, and the time before them."""
+
+    kinds: tuple[tuple[Released, ...], ...]
+    record: Released | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What windows of some sites say, before any of it is written."""
+
+    fresh: tuple[Diagnosis, ...]
+    also: tuple[Table, ...]
+    notes: dict[str, list[str]]
+    apart: tuple[dict[str, str], ...]
+    sites: tuple[str, ...]
+
+
 def judge(setup: RunSetup, store: Store, model: Promoted) -> tuple[Alarm, ...]:
-    """Write what all windows of a model say; return the alarms that were not raised before."""
-    layout, told = layout_of(setup.task), phases(setup.task)
-    histories = _histories(store, model, setup)
+    """Write what all windows of a model say; return the alarms that were not raised before.
+
+    A site whose windows cannot be read is left out with a note; the others are judged.
+    """
+    outcome = sparing(_told(setup, store, model), partial(_look, setup, store, model))
+    look = outcome.found or _Look((), (), {}, (), ())
+    notes = look.notes | {site: [UNREADABLE.format(why)] for site, why in outcome.blamed.items()}
+    named = tuple(one.alarm for one in look.fresh)
+    for one in look.fresh:
+        if one.detail is not None:
+            store.record_event(EVENT, model.round, site=one.alarm.site, detail=one.detail)
+    detail = {
+        "sites": list(look.sites),
+        "alarms": len(named),
+        "notes": _with_claims(notes, store, model),
+        "apart": list(look.apart),
+        "unreadable": sorted(outcome.blamed),
+        "problem": outcome.problem,
+    }
+    store.record_event("shift-looked", model.round, detail=detail, also=look.also)
+    return named
+
+
+def _told(setup: RunSetup, store: Store, model: Promoted) -> dict[str, _Told]:
+    told = phases(setup.task)
+    kinds = [released(store, model, phase) for phase in told]
+    before = records(store, model, told[0])
+    sites = sorted({site for kind in kinds for site in kind} | before.keys())
+    return {
+        site: _Told(tuple(kind.get(site, ()) for kind in kinds), before.get(site)) for site in sites
+    }
+
+
+def _look(setup: RunSetup, store: Store, model: Promoted, told: Mapping[str, _Told]) -> _Look:
+    layout = layout_of(setup.task)
+    read = {site: shifts.history_of(site, own.kinds, layout) for site, own in told.items()}
+    histories = {site: history for site, history in read.items() if history is not None}
     rows, notes = shifts.rows(histories)
     raised = {(row["site"], row["channel"]) for row in store.rows("alarms")}
     fresh = [
@@ -48,34 +108,19 @@ def judge(setup: RunSetup, store: Store, model: Promoted) -> tuple[Alarm, ...]:
         for row in rows
         if isinstance(row, Alarm) and (row.site, row.channel) not in raised
     ]
-    named = tuple(one.alarm for one in fresh)
-    before = records(store, model, told[0])
+    named = [one.alarm for one in fresh]
+    before = {site: own.record for site, own in told.items() if own.record is not None}
     differences = shifts.standing(before, layout, RECORD)
     also: list[Table] = [*differences, *(row for row in rows if not isinstance(row, Alarm))]
     also += effects.recalibrated(store, histories, layout, seed=setup.seed)
     also += [*named, *_proposals(store, model, _asked(named, histories, layout))]
-    for one in fresh:
-        if one.detail is not None:
-            store.record_event(EVENT, model.round, site=one.alarm.site, detail=one.detail)
-    detail = {
-        "sites": sorted(histories),
-        "alarms": len(named),
-        "notes": _with_claims(dict(_noted(notes, histories)), store, model),
-        "apart": list(_apart(differences, before, layout)),
-    }
-    store.record_event("shift-looked", model.round, detail=detail, also=also)
-    return named
-
-
-def _histories(store: Store, model: Promoted, setup: RunSetup) -> dict[str, History]:
-    layout = layout_of(setup.task)
-    kinds = [released(store, model, phase) for phase in phases(setup.task)]
-    sites = sorted({site for kind in kinds for site in kind})
-    found = {
-        site: shifts.history_of(site, [kind.get(site, ()) for kind in kinds], layout)
-        for site in sites
-    }
-    return {site: history for site, history in found.items() if history is not None}
+    return _Look(
+        tuple(fresh),
+        tuple(also),
+        dict(_noted(notes, histories)),
+        tuple(_apart(differences, before, layout)),
+        tuple(sorted(histories)),
+    )
 
 
 def _noted(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from aggregator import quarantine
+from aggregator.blame import sparing
 from aggregator.setup import RunSetup
 from aggregator.store import Store
 from aggregator.tables import Metric
@@ -26,31 +27,14 @@ class Scoring:
 
     def record(self, number: int, sums: Sums) -> None:
         """Record a release's figures; a site whose sums allow none is set aside by name."""
-        rows, problem = self._figures(number, sums)
-        if problem:
-            rows, problem = self._figures(number, self._usable(number, sums))
-        if problem:
-            self._store.record_event("figures-failed", number, detail={"problem": problem})
-        self._store.record_metric(rows)
-
-    def _usable(self, number: int, sums: Sums) -> Sums:
-        """Return the sums that allow figures; where none do, no site is to blame."""
-        problems = {site: self._figures(number, {site: own})[1] for site, own in sums.items()}
-        nobody = all(problems.values())
-        for site, problem in problems.items():
-            if problem:
-                detail = {"problem": problem} | ({quarantine.BLAMELESS: True} if nobody else {})
-                self._store.record_event(
-                    quarantine.SUMS_SET_ASIDE, number, site=site, detail=detail
-                )
-        return {site: own for site, own in sums.items() if not problems[site]}
-
-    def _figures(self, number: int, sums: Sums) -> tuple[tuple[Metric, ...], str]:
-        """Return the figures of these sums, or what kind of error stood in their way."""
-        try:
-            return tuple(self._released(number, sums)), ""
-        except Exception as error:  # noqa: BLE001  # sums from elsewhere must not end a training
-            return (), type(error).__name__
+        outcome = sparing(sums, lambda some: tuple(self._released(number, some)))
+        nobody = outcome.blamed.keys() == sums.keys()  # where all fail, no site is to blame
+        for site, problem in outcome.blamed.items():
+            detail = {"problem": problem} | ({quarantine.BLAMELESS: True} if nobody else {})
+            self._store.record_event(quarantine.SUMS_SET_ASIDE, number, site=site, detail=detail)
+        if outcome.problem:
+            self._store.record_event("figures-failed", number, detail={"problem": outcome.problem})
+        self._store.record_metric(outcome.found or ())
 
     def _released(self, number: int, sums: Sums) -> Iterator[Metric]:
         """Yield the figures of those who train together, then each other site's own alone."""

@@ -8,10 +8,12 @@ template. A run without windows has none.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 
+from aggregator.blame import sparing
 from aggregator.panels import (
     calibration,
     diagnosis,
@@ -25,6 +27,8 @@ from aggregator.run_folder import DATABASE, Run, read_tables
 from aggregator.windows import told
 from fedrad.shift.agreed import RECORD, layout_of, most_patients, phases
 from fedrad.shift.evidence import KINDS
+from fedrad.shift.windows import Released
+from fedrad.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +116,28 @@ def _sentences(run: Run, windows: tuple[str, ...]) -> Iterator[str]:
 
 
 def _sums(run: Run, model_round: int) -> Sums:
-    """Return the panels of released sums of one model; empty where the task has no windows."""
+    """Return the panels of released sums of one model; empty where the task has no windows.
+
+    A site whose sums cannot be read is drawn nowhere, and a gap says so.
+    """
     if run.task is None or run.task.monitoring is None:
         return Sums()
     every = read_tables(run.folder / DATABASE, ("reports",))["reports"]
     rows = [row for row in every if row["window"] and row["round"] == model_round]
-    layout, kinds = layout_of(run.task), phases(run.task)
-    seen, labelled = told(rows, kinds[0]), told(rows, kinds[-1])
+    seen, labelled = (told(rows, phases(run.task)[place]) for place in (0, -1))
+    each = {site: (seen.get(site, ()), labelled.get(site, ())) for site in {**seen, **labelled}}
+    outcome = sparing(each, partial(_drawn, run, run.task))
+    drawn = outcome.found or Sums()
+    gaps = (*unread.aside(run, outcome.blamed, outcome.problem), *drawn.unread)
+    return replace(drawn, unread=gaps, unread_said=unread.headline(gaps, seen))
+
+
+def _drawn(run: Run, task: Task, each: Mapping[str, tuple[Sequence[Released], ...]]) -> Sums:
+    layout = layout_of(task)
+    seen, labelled = ({s: own[place] for s, own in each.items() if own[place]} for place in (0, 1))
     curves = calibration.reliabilities(run, labelled, layout)
     shares = tag_shares.site_shares(run, seen, layout)
-    gaps = unread.sentences(run, seen)
-    groups = subgroups.subgroups(labelled, layout, most=most_patients(run.task))
+    groups = subgroups.subgroups(labelled, layout, most=most_patients(task))
     return Sums(
         curves,
         calibration.headline(curves),
@@ -130,6 +145,5 @@ def _sums(run: Run, model_round: int) -> Sums:
         tag_shares.headline(shares),
         groups,
         subgroups.sentence(groups) if groups else "",
-        gaps,
-        unread.headline(gaps, seen),
+        unread.sentences(run, seen),
     )

@@ -39,6 +39,20 @@ def sentences(run: Run, told: Told) -> tuple[str, ...]:
     )
 
 
+def aside(run: Run, blamed: Mapping[str, str], problem: str) -> Iterator[str]:
+    """Yield one sentence for each site that is drawn nowhere, and one if nothing could be drawn.
+
+    Args:
+        run: For the names of its sites.
+        blamed: Sites whose released sums cannot be read, with the kind of error.
+        problem: The kind of error that no single site explains; empty: none.
+    """
+    for site, why in sorted(blamed.items()):
+        yield f"{run.full_name(site)}: its released sums cannot be read ({why}); it is left out."
+    if problem:
+        yield f"What was released cannot be read together ({problem}); nothing is drawn of it."
+
+
 def headline(gaps: Sequence[str], told: Told) -> str:
     """Return one sentence about all gaps."""
     releases = sum(len(found) for found in told.values())
