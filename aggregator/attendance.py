@@ -19,6 +19,7 @@ from aggregator.run_folder import Row, Run
 
 Presence = Literal["done", "abstained", "refused", "failed", "none"]
 
+_OF_ROUNDS = ("train", "evaluate", LATE)  # phases: what windows and comparisons bring is no round's
 _LATE = {
     "late-carried": "what it sent was folded in a later round",
     "late-discarded": "what it sent was not used",
@@ -37,7 +38,10 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundLine:
-    """One round as a reader sees it; ``None`` is not measured."""
+    """One round as a reader sees it; ``None`` is not measured.
+
+    ``bytes`` are those of replies to training and evaluation, however late.
+    """
 
     number: int
     state: str
@@ -142,7 +146,8 @@ def _known(outcome: str | None) -> Presence:
 
 def _line(row: Row, replies: Sequence[Row]) -> RoundLine:
     train = [reply for reply in replies if reply["phase"] == "train"]
-    sizes = [reply["bytes"] for reply in replies if reply["bytes"] is not None]
+    own = [reply for reply in replies if reply["phase"] in _OF_ROUNDS]
+    sizes = [reply["bytes"] for reply in own if reply["bytes"] is not None]
     return RoundLine(
         number=row["round"],
         state=row["state"],

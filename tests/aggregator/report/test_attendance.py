@@ -3,6 +3,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from aggregator import tables
 from aggregator.attendance import grid, round_lines, sentences
 from aggregator.run_folder import read_run
@@ -53,6 +55,19 @@ def test_rounds_add_up_what_was_received(run_folder: Path) -> None:
     assert (line.number, line.accepted, line.asked) == (10, 3, 4)
     assert line.bytes == 4 * (9_800 + 1_900)
     assert line.seconds == 2.4
+
+
+@pytest.mark.parametrize(("phase", "counts"), [("window", 0), ("compare", 0), ("late", 500)])
+def test_windows_and_comparisons_of_the_same_number_are_no_traffic_of_a_round(
+    run_folder: Path, phase: str, counts: int
+) -> None:
+    before = round_lines(read_run(run_folder))[9].bytes
+    answer = tables.Answer(
+        round=10, phase=phase, site="north", reply_id="w", outcome="done", reason_code="", bytes=500
+    )
+    with Store(run_folder / "run.sqlite") as store:
+        store.record([answer])
+    assert round_lines(read_run(run_folder))[9].bytes == (before or 0) + counts
 
 
 def test_a_round_that_has_not_ended_took_no_known_time(run_folder: Path) -> None:
