@@ -4,6 +4,8 @@ An image is resampled to the task's spacing, or else fitted into the recipe's si
 proportions kept; its intensity is mapped by public constants; the rest is padding of value
 0. Masks go the same way with a threshold at one half. Arrays are (rows, columns) or
 (slices, rows, columns) on the way in and have one channel in front on the way out.
+
+MONAI takes seconds to import: a program whose images are all in the cache never does.
 """
 
 from __future__ import annotations
@@ -14,15 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data import get_track_meta, set_track_meta
-from monai.transforms import (
-    Compose,
-    Lambda,
-    NormalizeIntensity,
-    Resize,
-    ResizeWithPadOrCrop,
-    ScaleIntensityRange,
-)
 from numpy.typing import NDArray
 
 from fedrad.constants import limits_of, read_constants
@@ -112,6 +105,8 @@ def resized_shape(shape: Sequence[int], spacing_mm: Sequence[float], task: Task)
 
 def _resizing(shape: Sequence[int], wanted: Sequence[int]) -> list[Any]:
     """Average over area where an axis shrinks (no aliasing), then interpolate where it grows."""
+    from monai.transforms import Resize
+
     smaller = tuple(min(now, then) for now, then in zip(shape, wanted, strict=True))
     linear = "bilinear" if len(shape) == 2 else "trilinear"
     steps = [Resize(smaller, mode="area")] if smaller != tuple(shape) else []
@@ -119,10 +114,14 @@ def _resizing(shape: Sequence[int], wanted: Sequence[int]) -> list[Any]:
 
 
 def _padding(shape: Sequence[int], size: Sequence[int]) -> list[Any]:
+    from monai.transforms import ResizeWithPadOrCrop
+
     return [] if tuple(shape) == tuple(size) else [ResizeWithPadOrCrop(size)]
 
 
 def _intensity(intensity: Intensity) -> list[Any]:
+    from monai.transforms import Lambda, NormalizeIntensity, ScaleIntensityRange
+
     values = read_constants(intensity.constants)["values"]
     try:
         if intensity.kind == "zscore":
@@ -137,6 +136,9 @@ def _intensity(intensity: Intensity) -> list[Any]:
 
 def _applied(steps: list[Any], values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Run the steps on plain tensors: MONAI's bookkeeping of where an image was costs as much."""
+    from monai.data import get_track_meta, set_track_meta
+    from monai.transforms import Compose
+
     before = get_track_meta()
     set_track_meta(False)
     try:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.special import expit, logit, ndtr, ndtri
 
 from fedrad.metrics.fusion import rates_of
 
@@ -90,8 +89,8 @@ def _shares(rates: Floats, ends: Floats) -> Floats:
     """Return (bins, parts) shares of each bin's patients; rows sum to 1."""
     even = np.diff(expit(ends), axis=1)
     mean, deviation = _normal(rates, ends[1:, 0])
-    below = norm.cdf(ends, mean, deviation)
-    above = norm.sf(ends, mean, deviation)
+    apart = (ends - mean) / deviation
+    below, above = ndtr(apart), ndtr(-apart)
     parts = np.where(ends[:, :-1] < mean, np.diff(below, axis=1), -np.diff(above, axis=1))
     parts[0, 0] += below[0, 0]
     parts[-1, -1] += above[-1, -1]
@@ -105,7 +104,7 @@ def _normal(rates: Floats, inner: Floats) -> tuple[float, float]:
     """Return mean and deviation of a class's logits: a line through normal quantiles.
 
     The quantile of the cumulative share at each inner edge is (edge - mean) / deviation; the line
-    is weighted by how sure each is, φ(q)² / (F (1 - F)). Not both known: NaN.
+    is weighted by how sure each is, in proportion to φ(q)² / (F (1 - F)). Not both known: NaN.
     """
     total = float(rates.sum())
     share = np.cumsum(rates)[:-1] / total if total > 0 else np.zeros(len(inner))
@@ -113,8 +112,8 @@ def _normal(rates: Floats, inner: Floats) -> tuple[float, float]:
     if used.sum() < 2:
         return float("nan"), float("nan")
     share, edge = share[used], inner[used]
-    quantile = norm.ppf(share)
-    weight = norm.pdf(quantile) ** 2 / (share * (1 - share))
+    quantile = ndtri(share)
+    weight = np.exp(-np.square(quantile)) / (share * (1 - share))
     at, of = np.average(edge, weights=weight), np.average(quantile, weights=weight)
     slope = float((weight * (edge - at)) @ (quantile - of) / ((weight * (edge - at)) @ (edge - at)))
     if slope <= 0:

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from fedrad.errors import DataError, ProtocolError
 from fedrad.metrics.intervals import holm
@@ -49,7 +49,7 @@ class Change:
     @property
     def lowest(self) -> float:
         """The one-sided 95 % lower bound."""
-        return self.value - float(norm.isf(LEVEL)) * self.error
+        return self.value + float(ndtri(LEVEL)) * self.error
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ def _outlined(named: Mapping[str, Block], smallest: float) -> tuple[Change, ...]
 
 def _harmed(single: Mapping[str, Sequence[Change]], margin: float) -> tuple[str, ...]:
     tests = [(site, change) for site, found in single.items() for change in found]
-    p = holm([float(norm.cdf((c.value + margin) / c.error)) for _, c in tests])
+    p = holm([float(ndtr((c.value + margin) / c.error)) for _, c in tests])
     found = [site for (site, _), each in zip(tests, p, strict=True) if each < LEVEL]
     return tuple(dict.fromkeys(found))
 
