@@ -41,10 +41,24 @@ def parameters(own: History, alarm: Alarm, layout: Layout) -> dict[str, float]:
 
 
 def recalibrated(
-    store: Store, histories: Mapping[str, History], layout: Layout, *, seed: int
+    store: Store,
+    number: int,
+    histories: Mapping[str, History],
+    *,
+    layout: Layout,
+    seed: int,
 ) -> Iterator[Action]:
-    """Yield the rows of accepted recalibrations with what they did to later windows."""
-    for row in store.rows("actions", action=RECALIBRATE, decision="accepted"):
+    """Yield the rows of a model's accepted recalibrations with what they did to later windows.
+
+    Args:
+        store: The run.
+        number: The round that made the model; one of another model moves other scores.
+        histories: Each site's windows of this model.
+        layout: What is public about their blocks.
+        seed: Of the run.
+    """
+    mine = {"action": RECALIBRATE, "decision": "accepted"}
+    for row in store.rows("actions", round=number, **mine):
         own = histories.get(str(row["site"]))
         made = from_parameters(json.loads(row["parameters_json"]))
         later = [] if own is None else [name for name in own.names if name > row["window"]]

@@ -51,6 +51,11 @@ class _Told:
     kinds: tuple[tuple[Released, ...], ...]
     record: Released | None
 
+    @property
+    def windows(self) -> set[str]:
+        """Their names."""
+        return {name for kind in self.kinds for one in kind for name in one.windows}
+
 
 @dataclass(frozen=True, slots=True)
 class _Look:
@@ -102,7 +107,7 @@ def _look(setup: RunSetup, store: Store, model: Promoted, told: Mapping[str, _To
     read = {site: shifts.history_of(site, own.kinds, layout) for site, own in told.items()}
     histories = {site: history for site, history in read.items() if history is not None}
     rows, notes = shifts.rows(histories)
-    raised = {(row["site"], row["channel"]) for row in store.rows("alarms")}
+    raised = set(_raised(store, told))
     fresh = [
         diagnosed(row, histories[row.site], layout, seed=setup.seed)
         for row in rows
@@ -112,7 +117,7 @@ def _look(setup: RunSetup, store: Store, model: Promoted, told: Mapping[str, _To
     before = {site: own.record for site, own in told.items() if own.record is not None}
     differences = shifts.standing(before, layout, RECORD)
     also: list[Table] = [*differences, *(row for row in rows if not isinstance(row, Alarm))]
-    also += effects.recalibrated(store, histories, layout, seed=setup.seed)
+    also += effects.recalibrated(store, model.round, histories, layout=layout, seed=setup.seed)
     also += [*named, *_proposals(store, model, _asked(named, histories, layout))]
     return _Look(
         tuple(fresh),
@@ -121,6 +126,13 @@ def _look(setup: RunSetup, store: Store, model: Promoted, told: Mapping[str, _To
         tuple(_apart(differences, before, layout)),
         tuple(sorted(histories)),
     )
+
+
+def _raised(store: Store, told: Mapping[str, _Told]) -> Iterator[tuple[str, str]]:
+    """Yield the sites and channels of alarms in windows of this model; others had another's."""
+    for row in store.rows("alarms"):
+        if row["site"] in told and row["window"] in told[row["site"]].windows:
+            yield str(row["site"]), str(row["channel"])
 
 
 def _noted(

@@ -53,7 +53,7 @@ def test_a_recalibration_says_what_it_does_to_later_windows_alone(tmp_path: Path
     assert made["intercept"] < 0
     with Store(tmp_path / "run.sqlite") as store:
         store.record([accepted(own, made)])
-        (row,) = recalibrated(store, {"a": own}, LAYOUT, seed=1)
+        (row,) = recalibrated(store, 1, {"a": own}, layout=LAYOUT, seed=1)
     assert row.decision == "accepted"
     assert row.effect.startswith("in 3 later windows (")
     errors = [float(part.split("calibration error ")[-1].split(" ")[0]) for part in [row.effect]]
@@ -72,7 +72,16 @@ def test_without_a_later_window_nothing_is_said(tmp_path: Path) -> None:
     own = history(8)
     with Store(tmp_path / "run.sqlite") as store:
         store.record([accepted(own, parameters(own, alarm(own), LAYOUT))])
-        assert list(recalibrated(store, {"a": own}, LAYOUT, seed=1)) == []
+        assert list(recalibrated(store, 1, {"a": own}, layout=LAYOUT, seed=1)) == []
+
+
+def test_a_recalibration_of_one_model_is_not_measured_on_windows_of_another(
+    tmp_path: Path,
+) -> None:
+    own = history(11)
+    with Store(tmp_path / "run.sqlite") as store:
+        store.record([accepted(own, parameters(own, alarm(own), LAYOUT))])
+        assert list(recalibrated(store, 9, {"a": own}, layout=LAYOUT, seed=1)) == []
 
 
 def test_the_others_figures_say_what_setting_a_site_aside_did() -> None:
