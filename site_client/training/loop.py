@@ -18,7 +18,8 @@ from torch import nn
 from fedrad.errors import ModelError, PrivacyError
 from fedrad.parameters import Parameters, refuse_non_finite, subtract, trainable
 from fedrad.settings import refuse_problems
-from fedrad.task import CLIP_NORMS, Optimiser, Task
+from fedrad.task import CLIP_NORMS, Task
+from site_client.training.descent import descent
 from site_client.training.gradients import (
     GradientSum,
     Tensors,
@@ -122,7 +123,9 @@ def train_round(
     loss = loss_of(task)
     if plan.sigma > 0 and len(patients):
         refuse_unfit(part, loss, patients.record(0))
-    optimiser = _optimiser(part, task.training.optimiser, plan.rate)
+    choice = task.training.optimiser
+    rate = choice.rate if plan.rate is None else plan.rate
+    descend = descent(_trained(part), choice, rate=rate)
     anchors = [tensor.detach().clone() for tensor in _trained(part)]
     skipped = 0
     with freed_memory_kept():
@@ -132,7 +135,7 @@ def train_round(
             records = _draw(patients, plan, augment, task.training.augmentations)
             summed = _summed(part, records, loss, plan, PRECISIONS[task.training.precision])
             _step(part, _gradient(summed, plan), anchors, plan.proximal)
-            optimiser.step()
+            descend()
             skipped += summed.skipped
     if skipped:
         logger.warning("gradients left out, not finite", extra={"left_out": skipped})
@@ -197,12 +200,3 @@ def _step(part: nn.Module, gradient: Tensors, anchors: list[torch.Tensor], mu: f
 
 def _trained(part: nn.Module) -> list[nn.Parameter]:
     return [tensor for tensor in part.parameters() if tensor.requires_grad]
-
-
-def _optimiser(part: nn.Module, choice: Optimiser, rate: float | None) -> torch.optim.Optimizer:
-    lr = choice.rate if rate is None else rate
-    if choice.name == "adam":
-        return torch.optim.Adam(_trained(part), lr=lr, weight_decay=choice.weight_decay)
-    return torch.optim.SGD(
-        _trained(part), lr=lr, momentum=choice.momentum, weight_decay=choice.weight_decay
-    )
