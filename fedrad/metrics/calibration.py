@@ -123,6 +123,25 @@ def calibration_error(table: Scored, rng: np.random.Generator) -> Interval:
     return Interval(value, lo, hi)
 
 
+def equations(table: Scored, given: Floats, found: Floats) -> tuple[Floats, Floats]:
+    """Return the sums that are 0 at the coefficients of a logistic regression, and their variance.
+
+    Args:
+        table: What is regressed on; cells below 0 count as they are, so noise moves no mean.
+        given: (2 × parts, k) what each part has.
+        found: (k,) coefficients.
+
+    Returns:
+        (k,) Σ (label - called) × given over patients, and (k, k) its variance, patients and noise.
+    """
+    rest = table.labels - expit(given @ found)
+    each = table.mean(rest[:, None] * given)
+    products = given[:, :, None] * given[:, None, :] * np.square(rest)[:, None, None]
+    patients = table.mean(products.reshape(len(given), -1)).T @ table.rates
+    noise = each.T @ table.estimate.covariance @ each
+    return each.T @ table.estimate.counts, patients.reshape(noise.shape) + noise
+
+
 def _crossed(rising: Floats, seen: float) -> float:
     """Return the first λ at which a row over ``_REACH`` reaches what was seen; NaN: none."""
     rising = np.maximum.accumulate(rising)
@@ -181,11 +200,8 @@ def _equations(table: Scored, given: Floats, found: Floats) -> tuple[Floats, Flo
 
 
 def _sandwich(table: Scored, given: Floats, found: Floats) -> Interval:
-    equations, curve = _equations(table, given, found)
-    rest = table.labels - expit(given @ found)
-    products = given[:, :, None] * given[:, None, :] * np.square(rest)[:, None, None]
-    patients = (table.mean(products.reshape(len(given), -1)).T @ table.rates).reshape(curve.shape)
-    middle = patients + equations.T @ table.estimate.covariance @ equations
+    _, curve = _equations(table, given, found)
+    _, middle = equations(table, given, found)
     inverse = np.linalg.inv(curve)
     spread = Z * math.sqrt(max(0.0, float((inverse @ middle @ inverse.T)[-1, -1])))
     value = float(found[-1])

@@ -4,7 +4,8 @@ The loss is the Brier score on the released table of label by score, each score 
 middle of its bin. Its change splits exactly into a part of the share of positives and a part
 within the classes [1]; the latter goes to covariates (images, machine, patients), to concept
 and to what stays unexplained as the diagnosis divides its probability among them. The first
-split is arithmetic, the second is no more certain than the diagnosis.
+split is arithmetic, the second is no more certain than the diagnosis. A mean loss is linear in the
+counts: cells that noise took below 0 stay there, or wrong scores would seem commoner than they are.
 
 References:
     [1] Shapley value of two players, which is here the mean over both orders of exchanging
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedrad.metrics.fusion import Estimate, rates_of, resampled
+from fedrad.metrics.fusion import Estimate, resampled
 from fedrad.metrics.metric import percentiles
 from fedrad.shift.blocks import Layout
 
@@ -108,8 +109,7 @@ def _losses(layout: Layout) -> Floats:
 
 
 def _brier(table: Floats, loss: Floats) -> float:
-    kept = rates_of(table)
-    return float((kept * loss).sum() / kept.sum())
+    return float((table * loss).sum() / table.sum())
 
 
 def _split(before: Floats, after: Floats, loss: Floats) -> tuple[Floats, Floats]:
@@ -121,10 +121,9 @@ def _split(before: Floats, after: Floats, loss: Floats) -> tuple[Floats, Floats]
 
 
 def _rows(table: Floats, loss: Floats) -> tuple[Floats, Floats]:
-    """Return the share of each label and its mean loss, (..., 2)."""
-    kept = np.maximum(rates_of(table), 1e-9)
-    sizes = kept.sum(axis=-1)
-    return sizes / sizes.sum(axis=-1, keepdims=True), (kept * loss).sum(axis=-1) / sizes
+    """Return the share of each label and its mean loss, (..., 2); a class is no less than one."""
+    sizes = np.maximum(table.sum(axis=-1), 1.0)
+    return sizes / sizes.sum(axis=-1, keepdims=True), (table * loss).sum(axis=-1) / sizes
 
 
 def _drawn(estimate: Estimate, bins: int, rng: np.random.Generator) -> Floats:

@@ -3,10 +3,14 @@
 A recalibrated score is the logistic function of intercept + slope × logit of the score [1]; the
 order of patients stays, so AUROC does not change. It is fitted on the windows since a change and
 looked at on later ones alone. Whether to apply it is the hospital's decision; here are its
-numbers.
+numbers. Privacy noise alone would flatten scores: cells without patients would seem to hold some.
+So nothing is cut off at 0, and the sums that the fit makes 0 are weighed by their variance, noise
+included [2]: much noise leaves scores as they are.
 
 References:
     [1] Platt, Probabilistic Outputs for Support Vector Machines, 1999, here on a model's logits.
+    [2] Hansen and others, Finite-Sample Properties of Some Alternative GMM Estimators, Journal of
+        Business & Economic Statistics 14, 1996: the continuous-updating estimator.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from fedrad.metrics.calibration import Scored, brier, calibration_error
+from fedrad.metrics.calibration import Scored, brier, calibration_error, equations
 from fedrad.metrics.fusion import Estimate
 from fedrad.metrics.metric import Interval
 from fedrad.metrics.within import places
@@ -28,6 +32,7 @@ Floats = npt.NDArray[np.float64]
 
 PRIOR = (1.0, 0.3)  # deviations of intercept and log slope before any patient is seen
 FEWEST_OF_CLASS = 15.0  # patients, noise included
+_RIDGE = 1e-9 * np.eye(2)  # where scores part the labels wholly and nothing is noised
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,10 @@ class Effect:
 
 
 def fitted(estimate: Estimate, layout: Layout) -> Recalibration | None:
-    """Return the recalibration that makes a table's labels likeliest, drawn towards none.
+    """Return the recalibration that fits a table's labels best, drawn towards none.
+
+    With U the sums of the logistic regression's equations and V their variance, the least of
+    U V⁻¹ U / 2 less the logarithm of the prior.
 
     Args:
         estimate: Counts (2 × bins), label 0 first, noise included.
@@ -60,13 +68,13 @@ def fitted(estimate: Estimate, layout: Layout) -> Recalibration | None:
     table = _scored(estimate, layout)
     if table.smaller < FEWEST_OF_CLASS:
         return None
-    patients = table.rates @ table.places.spread
-    logits, signs = np.tile(table.places.logits, 2), 2 * table.labels - 1
+    logits = np.tile(table.places.logits, 2)
+    given = np.stack([np.ones(len(logits)), logits], axis=1)
 
     def loss(at: Floats) -> float:
-        margins = signs * (at[0] + np.exp(at[1]) * logits)
-        prior = 0.5 * float(np.square(at / np.array(PRIOR)).sum())
-        return float(patients @ np.logaddexp(0, -margins)) + prior
+        sums, variance = equations(table, given, np.array([at[0], np.exp(at[1])]))
+        prior = float(np.square(at / np.array(PRIOR)).sum())
+        return 0.5 * (float(sums @ np.linalg.solve(variance + _RIDGE, sums)) + prior)
 
     found = minimize(loss, np.zeros(2), method="BFGS").x
     return Recalibration(float(found[0]), float(np.exp(found[1])))

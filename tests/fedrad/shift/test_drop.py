@@ -57,6 +57,19 @@ def test_worse_scores_cost_what_the_diagnosis_says() -> None:
         assert parts["label"].value == pytest.approx(0.0, abs=1e-9)
 
 
+def test_noise_alone_is_no_drop_within_classes() -> None:
+    """Cells without patients that noise takes below 0 are not cut off there."""
+    rng, good = np.random.default_rng(3), np.stack([np.geomspace(1, 1e-4, BINS)] * 2)
+    good[1] = good[1, ::-1]
+    good /= good.sum(axis=1, keepdims=True)
+    before, after, found = table(0.3, good), table(0.3, good, 200.0), []
+    for _ in range(150):
+        noisy = after.counts + rng.normal(0, 3.0, 2 * BINS)
+        told = drop(before, Estimate(noisy, 9.0 * np.eye(2 * BINS)), concept=1.0)
+        found.append({part.name: part.value for part in told.parts}["concept"])
+    assert abs(np.mean(found)) < 0.006
+
+
 def test_a_class_that_is_too_small_has_no_drop() -> None:
     rng = np.random.default_rng(1)
     few = table(0.001)

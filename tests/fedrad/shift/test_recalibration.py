@@ -43,6 +43,26 @@ def test_few_patients_change_scores_little_and_too_few_not_at_all() -> None:
     assert fitted(table(20, intercept=-3.0, slope=1.0), LAYOUT) is None
 
 
+def test_noise_alone_does_not_flatten_scores() -> None:
+    """Most cells of a small table hold nobody: cut off at 0 they would seem to hold some."""
+    rng, slopes = np.random.default_rng(4), []
+    for draw in range(60):
+        exact = table(300, intercept=0.0, slope=1.0, seed=draw)
+        noisy = exact.counts + rng.normal(0, 7.0, 2 * BINS)
+        made = fitted(Estimate(noisy, 49.0 * np.eye(2 * BINS)), LAYOUT)
+        assert made is not None
+        slopes.append(made.slope)
+    assert 0.95 < np.median(slopes) < 1.05
+
+
+def test_labels_that_scores_part_wholly_have_a_recalibration() -> None:
+    counts = np.zeros(2 * BINS)
+    counts[[0, -1]] = 100.0
+    made = fitted(Estimate(counts, 1e-12 * np.eye(2 * BINS)), LAYOUT)
+    assert made is not None
+    assert 1.0 <= made.slope < 5.0
+
+
 def test_its_effect_is_measured_on_other_patients() -> None:
     made = fitted(table(2000, intercept=-1.0, slope=0.6), LAYOUT)
     assert made is not None
