@@ -89,10 +89,9 @@ def panels(run: Run) -> Panels | None:
     )
 
 
-def subgroups_of(run: Run) -> tuple[subgroups.Subgroup, ...]:
-    """Return the subgroups of the model in use, over all hospitals and windows; if any."""
-    looked = [row for row in run.tables["events"] if row["kind"] == "shift-looked"]
-    return _sums(run, int(looked[-1]["round"])).subgroups if looked else ()
+def subgroups_of(run: Run, number: int) -> tuple[subgroups.Subgroup, ...]:
+    """Return the subgroups of a round's model, over all hospitals and its windows; if any."""
+    return _sums(run, number).subgroups
 
 
 def spoken_day(text: str) -> str:

@@ -46,7 +46,8 @@ def card_of(run_folder: Path, chosen: Chosen, about: About) -> tuple[dict[str, A
         raise SettingsError(str(run_folder), ("no task.toml in it; a card describes its task",))
     letters = Letters(run)
     more = read_tables(run_folder / DATABASE, ("shifts", "alarms", "releases", "actions"))
-    task, number, groups = run.task, chosen.round, subgroups.released(run)
+    task, number = run.task, chosen.round
+    groups = subgroups.released(run, number)
     card = {
         "schema": SCHEMA,
         "use": RESEARCH,

@@ -7,14 +7,15 @@ from typing import Any
 
 from aggregator.run_folder import Run
 from aggregator.shift_panels import subgroups_of
+from fedrad.metrics.metric import shown_count
 
 
-def released(run: Run) -> list[dict[str, Any]]:
-    """Return what the windows say of subgroups, over all hospitals; null: not estimable."""
+def released(run: Run, number: int) -> list[dict[str, Any]]:
+    """Return what the windows of a round's model say of subgroups; null: not estimable."""
     return [
         {
             "subgroup": one.name,
-            "patients": round(max(one.patients, 0.0)),
+            "patients": shown_count(one.patients),
             **{
                 name: {end: _finite(getattr(found, end)) for end in ("value", "lo", "hi")}
                 for name, found in (
@@ -23,7 +24,7 @@ def released(run: Run) -> list[dict[str, Any]]:
                 )
             },
         }
-        for one in subgroups_of(run)
+        for one in subgroups_of(run, number)
     ]
 
 

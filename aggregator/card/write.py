@@ -46,7 +46,8 @@ def render(card: dict[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"md": _plain, "figure": _figure, "capitalize_first": _capital}
+    environment.filters |= {"md": _plain, "capitalize_first": _capital}
+    environment.filters |= {"figure": _figure, "value": _value}
     front = as_front_matter(card["huggingface"])
     return environment.get_template(TEMPLATE).render(card=card, front=front)
 
@@ -62,8 +63,10 @@ def _capital(text: str) -> str:
 
 def _figure(metrics: Sequence[dict[str, Any]], name: str) -> str:
     one = next((metric for metric in metrics if metric["metric"] == name), None)
-    if one is None:
-        return "not measured"
+    return "not measured" if one is None else _value(one)
+
+
+def _value(one: dict[str, Any]) -> str:
     if one["value"] is None:
         return "not estimable"
     found = f"{one['value']:.3f}"

@@ -16,8 +16,8 @@ from aggregator.windows import Promoted
 
 
 def tell(store: Store, model: Promoted, year: int) -> None:
-    """Ten months at one site, the images brighter from August on."""
-    for month in range(1, 11):
+    """Nine months at one site, the images brighter from August on."""
+    for month in range(1, 10):
         rng = np.random.default_rng([model.round, month])
         own = patients(rng, brighter=0.8 if month >= 8 else 0.0)
         blocks = window(*own, key=100 * model.round + month).blocks

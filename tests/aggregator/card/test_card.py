@@ -10,18 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from model_run import SITES, write_model_run
 from tiny_study import tiny_task
+from window_patients import patients, window
 
 from aggregator.cli import app
 from aggregator.model_out.folder import Wishes, write_model
-from aggregator.store import Store
+from aggregator.store import Store, report_rows
 from aggregator.tables import Action, Answer, Metric, Shift, Spent
 from fedrad import signatures
 from fedrad.contract import Conditions, read_contract, write_contract
 from fedrad.progress import silent
+from fedrad.shift.agreed import layout_of
+from fedrad.task import Task
 
 Card = tuple[dict[str, Any], str]
 
@@ -211,3 +215,32 @@ def test_subgroups_that_no_site_releases_are_said_to_be_not_released(
     table, text = card(run)
     assert table["factors"]["subgroups"] is None
     assert "Subgroups of patients: not released." in text
+
+
+def tell_windows(run: Path, task: Task, number: int, *, upside_down: bool) -> None:
+    """Two sites tell one window under the model of a round."""
+    with Store(run / "run.sqlite") as store:
+        for place, site in enumerate(SITES[:2]):
+            seen, labels = patients(np.random.default_rng([number, place]))
+            own = replace(seen, scores=1 - seen.scores if upside_down else seen.scores)
+            told = window(own, labels, sigma=0.5, key=10 * number + place, layout=layout_of(task))
+            store.record(
+                report_rows(number, site, model_digest="m", blocks=told.blocks, window="2026-01-01")
+            )
+        store.record_event("shift-looked", number, detail={})
+
+
+def test_subgroups_are_those_of_the_cards_own_model(
+    tmp_path: Path, card: Callable[[Path], Card]
+) -> None:
+    task = tiny_task('monitoring={begins="2026-01-01", days=30, strata=["sex"]}')
+    run = write_model_run(tmp_path / "run", task, promoted=[1])
+    tell_windows(run, task, 1, upside_down=False)
+    tell_windows(run, task, 2, upside_down=True)
+    table, text = card(run)
+    women, men, others = table["factors"]["subgroups"]
+    assert min(one["sensitivity"]["value"] for one in (women, men)) > 0.7
+    assert int(women["patients"]) + int(men["patients"]) == pytest.approx(400, abs=60)
+    assert others["patients"] == "<10"
+    assert "| sex: F | 0." in text
+    assert "not released" not in text
