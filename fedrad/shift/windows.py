@@ -2,14 +2,14 @@
 
 A window that closed on a count would let one added patient push others over every later
 boundary, and no statement about one patient would hold. A patient belongs to the window of
-the first eligible exam and to no other, so one patient changes one window. Too small windows
-are released like any other; joining them is post-processing. Dates are the site's own; of a
-window only its ends are told.
+the first eligible exam and to no other, so one patient changes one window; who that is a site
+works out (``site_client.windows``). Too small windows are released like any other; joining them
+is post-processing. Dates are the site's own; of a window only its ends are told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -65,30 +65,6 @@ class Calendar:
     def closed(self, today: date) -> int:
         """Return how many windows have closed: their last day is over."""
         return max(0, (today - self.begins).days // self.days)
-
-
-def window_of(exams: Sequence[date], calendar: Calendar) -> int | None:
-    """Return a patient's window, that of the first eligible exam; ``None``: in no window.
-
-    A patient whose first exam came before the first window is in none, whatever comes later:
-    otherwise who was seen before would be told by who is missing.
-
-    Raises:
-        DataError: There is no exam.
-    """
-    if not exams:
-        raise DataError("a patient without an eligible exam is in no window")
-    return calendar.number_of(min(exams))
-
-
-def dealt(patients: Mapping[str, Sequence[date]], calendar: Calendar) -> dict[int, list[str]]:
-    """Return the patients of each window, sorted; each patient is in at most one."""
-    found: dict[int, list[str]] = {}
-    for patient in sorted(patients):
-        number = window_of(patients[patient], calendar)
-        if number is not None:
-            found.setdefault(number, []).append(patient)
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from tiny_study import EXACT, TinyStudy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_study import EXACT, TinyStudy, tiny_task
 from watched_study import site_on, watched_study
 
 from fedrad.privacy.ledger import Line, parse_line, spent, window_of
 from fedrad.protocol.messages import Phase, Reply
-from fedrad.shift.agreed import check_window
+from fedrad.shift.agreed import calendar_of, check_window
 from site_client import audit, windows
-from site_client.windows import remembered
+from site_client.windows import first_windows, remembered
 
 AFTERWARDS = "2025-01-01"
+WATCHED = tiny_task('monitoring={begins="2024-01-01", days=30}')
 
 
 @pytest.fixture
@@ -43,6 +48,34 @@ def test_a_window_holds_the_patients_whose_first_exam_is_in_its_month(tmp_path: 
     replies = [ask(study, number) for number in (0, 1, 2, 3)]
     assert [count(reply) for reply in replies[1:]] == [12, 12, 12]
     assert 0 < count(replies[0]) < 40
+
+
+days = st.dates(date(2023, 6, 1), date(2026, 1, 1))
+people = st.dictionaries(
+    st.text(min_size=1, max_size=3), st.lists(days, min_size=1, max_size=4), min_size=1
+)
+
+
+@settings(max_examples=25)
+@given(people, st.lists(days, min_size=1, max_size=4), days)
+def test_neither_another_patient_nor_a_later_exam_moves_anybody(
+    others: dict[str, list[date]], exams: list[date], later: date
+) -> None:
+    """The earliest exam decides; before the first window it is the record's."""
+    alone = firsts(others)
+    together = firsts(others | {"somebody else": [*exams, max(later, min(exams))]})
+    number = together.pop("somebody else")
+    assert together == alone
+    assert number == firsts({"somebody else": exams})["somebody else"]
+    assert (number == 0) == (min(exams) < calendar_of(WATCHED).begins)
+
+
+def firsts(exams: dict[str, list[date]]) -> dict[str, int]:
+    rows = [(name, day.isoformat()) for name, own in exams.items() for day in own]
+    rows.append(("nobody knows when", ""))
+    found = first_windows(pd.DataFrame(rows, columns=["patient", "exam"]), WATCHED)
+    assert "nobody knows when" not in found
+    return found
 
 
 def test_a_window_is_noised_as_agreed_and_charged_once(study: TinyStudy) -> None:

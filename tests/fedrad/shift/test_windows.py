@@ -1,4 +1,4 @@
-"""One patient, one window, whoever else there is."""
+"""Windows are told apart by calendar dates alone; small ones wait for the next."""
 
 from __future__ import annotations
 
@@ -14,36 +14,20 @@ from fedrad.protocol.messages import Block
 from fedrad.shift.windows import (
     Calendar,
     Released,
-    dealt,
     large_enough,
     patients,
     together,
-    window_of,
 )
 
 MONTHS = Calendar(begins=date(2026, 1, 1), days=30)
-days = st.dates(date(2025, 6, 1), date(2028, 1, 1))
-people = st.dictionaries(st.text(min_size=1, max_size=3), st.lists(days, min_size=1, max_size=4))
 
 
-@given(people, st.lists(days, min_size=1, max_size=4))
-def test_one_more_patient_changes_one_window_and_moves_nobody(
-    others: dict[str, list[date]], exams: list[date]
-) -> None:
-    before, after = dealt(others, MONTHS), dealt(others | {"somebody else": exams}, MONTHS)
-    numbers = set(before) | set(after)
-    changed = [k for k in numbers if before.get(k, []) != after.get(k, [])]
-    assert len(changed) <= 1
-    for number in changed:
-        assert set(after[number]) - set(before.get(number, [])) == {"somebody else"}
-
-
-@given(st.lists(days, min_size=1, max_size=6), days)
-def test_later_exams_never_move_a_patient(exams: list[date], later: date) -> None:
-    number = window_of(exams, MONTHS)
-    assert window_of([*exams, max(later, min(exams))], MONTHS) == number
+@given(st.dates(date(2025, 6, 1), date(2028, 1, 1)))
+def test_a_day_is_in_the_window_of_its_number_and_before_the_first_in_none(day: date) -> None:
+    number = MONTHS.number_of(day)
+    assert (number is None) == (day < MONTHS.begins)
     if number is not None:
-        assert MONTHS.window(number).first <= min(exams) <= MONTHS.window(number).last
+        assert MONTHS.window(number).first <= day <= MONTHS.window(number).last
 
 
 def test_a_window_is_closed_when_its_last_day_is_over() -> None:
@@ -75,10 +59,8 @@ def test_windows_that_do_not_fit_are_not_joined() -> None:
         together([])
 
 
-def test_odd_calendars_and_patients_are_refused() -> None:
+def test_odd_calendars_and_releases_are_refused() -> None:
     with pytest.raises(SettingsError, match="days must lie between 1 and 366"):
         Calendar(begins=date(2026, 1, 1), days=0)
-    with pytest.raises(DataError, match="without an eligible exam"):
-        window_of([], MONTHS)
     with pytest.raises(DataError, match="no count"):
         patients(Released(("a",), ()))
