@@ -21,10 +21,18 @@ from fedrad.shift.blocks import Layout
 from fedrad.shift.cusum import HORIZON, thresholds
 from fedrad.shift.prevalence import quiet
 from fedrad.shift.reference import WINDOWS, Reference, reference_of
-from fedrad.shift.statistics import Reading, combined, readings
+from fedrad.shift.statistics import Reading, readings
 from fedrad.shift.windows import Released, together
 
 LEVEL = 0.05
+WEIGHTS: Mapping[str, float] = {
+    "image": 0.3,
+    "acquisition": 0.05,
+    "label": 0.35,
+    "concept": 0.2,
+    "population": 0.1,
+}
+"""How one window's false alarms are shared out: most to what is hardest to see."""
 AFTER = 3  # windows after a change
 NULLS = 15  # unchanged windows against the reference that the shifts are read against
 EVEN = Shift(prevalence=0.32)  # of long unchanged paths, so that the bank's negatives last
@@ -96,6 +104,17 @@ def count(
     for start in range(0, len(here), AFTER):
         whole = readings(together(here[start : start + AFTER]), before, layout)
         tally.add(f"{name}|pooled", combined(whole) < LEVEL, cluster)
+
+
+def combined(found: Mapping[str, Reading]) -> float:
+    """Return one p value for a window: the smallest p over its weight (weighted Bonferroni).
+
+    Weights of channels that are missing go to the others in proportion.
+    """
+    if not found:
+        return 1.0
+    whole = sum(WEIGHTS[name] for name in found)
+    return min(1.0, *(reading.p * whole / WEIGHTS[name] for name, reading in found.items()))
 
 
 def false_alarms(setting: Setting, draws: range, epsilons: Sequence[float]) -> Tally:

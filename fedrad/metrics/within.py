@@ -40,12 +40,6 @@ class Places:
         return np.asarray(expit(self.logits), dtype=np.float64)
 
 
-def middles(edges: tuple[float, ...]) -> Places:
-    """Return one part for each bin, its middle: a table of scores that are rounded so."""
-    middle = (np.asarray(edges[1:]) + np.asarray(edges[:-1])) / 2
-    return Places(np.asarray(logit(middle), dtype=np.float64), np.eye(2 * len(middle)))
-
-
 def places(counts: Floats, edges: tuple[float, ...]) -> Places:
     """Return where patients lie inside the bins, as their own table says.
 

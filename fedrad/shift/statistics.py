@@ -22,14 +22,6 @@ from fedrad.shift.windows import Released
 
 Floats = npt.NDArray[np.float64]
 
-WEIGHTS: Mapping[str, float] = {
-    "image": 0.3,
-    "acquisition": 0.05,
-    "label": 0.35,
-    "concept": 0.2,
-    "population": 0.1,
-}
-"""How one window's false alarms are shared out: most to what is hardest to see."""
 DIRECTED = "concept"  # the channel that is also read in the one direction of labels that fit less
 DIRECTED_SHARE = 0.7  # of that channel's false alarms
 _FLIPPED = 0.3  # share of labels turned over that the direction is made for
@@ -133,17 +125,6 @@ def joined(anywhere: Floats, directed: Floats) -> Floats:
     """Return the p values of a channel read both ways: the lesser over its share, at most 1."""
     least = np.minimum(directed / DIRECTED_SHARE, anywhere / (1 - DIRECTED_SHARE))
     return np.asarray(np.minimum(1.0, least))
-
-
-def combined(found: Mapping[str, Reading]) -> float:
-    """Return one p value for a window: the smallest p over its weight (weighted Bonferroni).
-
-    Weights of channels that are missing go to the others in proportion.
-    """
-    if not found:
-        return 1.0
-    whole = sum(WEIGHTS[name] for name in found)
-    return min(1.0, *(reading.p * whole / WEIGHTS[name] for name, reading in found.items()))
 
 
 def between_sites(

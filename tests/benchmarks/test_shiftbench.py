@@ -23,9 +23,10 @@ from draws import NONE, SHIFTS, Hospital, Shift
 from paths import BEFORE, count_late
 from rates import Clusters, rate
 from run import PARTS, code, measured, missing, read_out
-from trials import Setting, Tally, dealt, power
+from trials import WEIGHTS, Setting, Tally, combined, dealt, power
 
 from fedrad.shift.alarms import Alarm, Judgement
+from fedrad.shift.statistics import Reading
 
 STRONG = {"gamma H": "image", "scanner 100 %": "acquisition", "prevalence .55": "label"}
 SITE, EPSILON, DRAWS = "calibration-1", 2.0, 4
@@ -155,3 +156,14 @@ def test_windows_that_share_a_reference_count_for_less() -> None:
     apart: Clusters = {f"draw {k}": [float(k % 4 == 0)] for k in range(200)}
     assert rate(alike)[0] == rate(apart)[0] == 0.25
     assert rate(alike)[2] - rate(alike)[1] > 1.8 * (rate(apart)[2] - rate(apart)[1])
+
+
+@pytest.mark.parametrize("missing", [(), ("label", "concept")])
+def test_an_unchanged_window_counts_as_seen_as_rarely_as_is_said(missing: tuple[str, ...]) -> None:
+    rng, names = np.random.default_rng(3), [name for name in WEIGHTS if name not in missing]
+    seen = [
+        combined({name: Reading(name, "", 0.0, p) for name, p in zip(names, row, strict=True)})
+        for row in rng.uniform(size=(4000, len(names)))
+    ]
+    assert 0.035 < np.mean(np.array(seen) < 0.05) < 0.06
+    assert combined({}) == 1.0

@@ -24,7 +24,7 @@ from fedrad.metrics.classification import blocks, measure
 from fedrad.metrics.fusion import Estimate
 from fedrad.metrics.metric import Metric
 from fedrad.metrics.precision import average_precision
-from fedrad.metrics.within import middles, places, wins
+from fedrad.metrics.within import Places, places, wins
 from fedrad.protocol.messages import Block
 from fedrad.shift.blocks import window_edges
 from fedrad.site_report import noised
@@ -49,6 +49,12 @@ def counted(records: Records) -> tuple[Block, ...]:
 def measured(report: tuple[Block, ...]) -> dict[str, Metric]:
     rng = np.random.default_rng(0)
     return {m.name: m for m in measure(report, edges=EDGES, operating_point=0.5, rng=rng)}
+
+
+def middles(edges: tuple[float, ...]) -> Places:
+    """One part for each bin, its middle: what a table of rounded scores says."""
+    middle = (np.asarray(edges[1:]) + np.asarray(edges[:-1])) / 2
+    return Places(logit(middle), np.eye(2 * len(middle)))
 
 
 def rounded(records: Records) -> tuple[Scored, Records]:

@@ -16,12 +16,7 @@ from fedrad.shift.blocks import whole_window
 from fedrad.shift.estimates import CHANNELS
 from fedrad.shift.moments import LENGTH
 from fedrad.shift.reference import reference_of
-from fedrad.shift.statistics import (
-    benjamini_hochberg,
-    between_sites,
-    combined,
-    readings,
-)
+from fedrad.shift.statistics import benjamini_hochberg, between_sites, readings
 from fedrad.shift.tags import counted
 from fedrad.shift.windows import Released, together
 
@@ -36,7 +31,7 @@ def test_unchanged_windows_stand_out_as_often_as_stated() -> None:
         for k in range(10):
             here = window(*patients(rng), sigma=1.5, key=10**6 + 100 * site + k)
             seen = readings(here, before, LAYOUT)
-            found.append([seen[name].p for name in CHANNELS] + [combined(seen)])
+            found.append([seen[name].p for name in CHANNELS])
     low, high = binom.ppf((0.0005, 0.9995), len(found), 0.1)
     under = (np.array(found) < 0.1).sum(axis=0)
     assert (under <= 1.4 * high).all(), (
@@ -63,7 +58,6 @@ def test_each_change_is_seen_by_its_own_channel() -> None:
         assert found[channel].p < 1e-3, channel
         others = {"label"} if channel == "concept" else set()
         assert all(found[n].p > 1e-3 for n in set(CHANNELS) - {channel} - others), channel
-        assert combined(found) < 0.05
 
 
 def test_a_window_without_labels_has_no_reading_of_labels() -> None:
@@ -77,7 +71,6 @@ def test_too_few_patients_are_not_estimable_and_say_nothing() -> None:
     rng = np.random.default_rng(5)
     few = window(*patients(rng, size=4), sigma=1.0)
     assert readings(few, BEFORE, LAYOUT) == {}
-    assert combined({}) == 1.0
     one_class = window(*patients(rng, positives=0.0), sigma=1.0)
     assert "concept" not in readings(one_class, BEFORE, LAYOUT)
     with pytest.raises(DataError, match="too few patients"):
