@@ -21,6 +21,7 @@ from aggregator.spending import Spending, most_lines, parse_lines
 from aggregator.store import Store, report_rows
 from aggregator.tables import Answer, Report, Spent
 from fedrad import flower
+from fedrad.agreed_sums import check_audit
 from fedrad.documents import printable
 from fedrad.errors import ProtocolError
 from fedrad.parameters import Parameters
@@ -177,7 +178,7 @@ class Intake:
 
     def _audited(self, asked: Asked, blocks: tuple[Block, ...]) -> Iterator[Report]:
         terms, request = self._setup.contract.sites[asked.site], asked.request
-        checks.check_blocks(blocks, self._setup.task, audit_sigma=terms.audit_sigma)
+        check_audit(blocks, self._setup.task, audit_sigma=terms.audit_sigma)
         digest = request.model_digest
         return report_rows(request.round, asked.site, model_digest=digest, blocks=blocks)
 

@@ -7,7 +7,6 @@ model. Whether it is *good* is for aggregation and metrics to say.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -93,34 +92,13 @@ def norm_ceiling(model: Parameters) -> float:
     return _NORM_FACTOR * (1 + tensors.joint_norm(model))
 
 
-def check_blocks(blocks: tuple[Block, ...], task: Task, *, audit_sigma: float) -> None:
-    """Refuse sums that are not the task's, or that are noised less than agreed.
+def check_sums(blocks: tuple[Block, ...], sizes: Mapping[str, int]) -> None:
+    """Refuse sums that are not of these names and lengths; ``exact`` may be missing.
 
-    Every block of the task must be there; ``exact`` may be missing.
-
-    The blocks are one joint Gaussian mechanism. With noise of standard deviation s_b on a
-    block of sensitivity d_b its noise multiplier is (sum of (d_b / s_b)^2)^(-1/2) [1]; that
-    must be ``audit_sigma`` or more, however the site dealt the noise to its blocks.
-
-    Args:
-        blocks: What one site sent.
-        task: Says which blocks there are and how long each is.
-        audit_sigma: The site's noise multiplier in the contract; 0: exact sums.
+    Whether their noise and their counts are as agreed is for ``agreed_sums`` to say.
 
     Raises:
         ProtocolError: Names the block and what is wrong with it.
-
-    References:
-        [1] Dong, Roth, Su, Gaussian Differential Privacy, JRSS B 2022, corollary 3.3.
-    """
-    check_sums(blocks, block_sizes(task), sigma=audit_sigma)
-
-
-def check_sums(blocks: tuple[Block, ...], sizes: Mapping[str, int], *, sigma: float) -> None:
-    """Refuse sums that are not of these names and lengths, or noised less than ``sigma``.
-
-    Raises:
-        ProtocolError: As for ``check_blocks``.
     """
     names = [block.name for block in blocks]
     if len(set(names)) != len(names):
@@ -130,8 +108,6 @@ def check_sums(blocks: tuple[Block, ...], sizes: Mapping[str, int], *, sigma: fl
     missing = sorted(set(sizes) - {"exact"} - set(names))
     if missing:
         raise ProtocolError(f"there is no block {missing[0]!r} among {len(names)} blocks")
-    if sigma > 0:
-        _check_noise(blocks, sigma)
 
 
 def agreed_event(stream: Stream, task: Task, contract: Contract, site: str) -> Event:
@@ -227,13 +203,3 @@ def _check_block(block: Block, sizes: Mapping[str, int]) -> None:
     for name, value in (("noise", block.sigma), ("sensitivity", block.sensitivity)):
         if not 0 <= value <= _LARGEST:
             raise ProtocolError(f"block {block.name!r} has the {name} {value}")
-
-
-def _check_noise(blocks: tuple[Block, ...], audit_sigma: float) -> None:
-    if any(block.sigma == 0 or block.sensitivity == 0 for block in blocks):
-        raise ProtocolError("a block is exact although the contract asks for noise")
-    total = math.hypot(*(block.sensitivity / block.sigma for block in blocks))
-    if total * audit_sigma > 1 + 1e-9:
-        raise ProtocolError(
-            f"the blocks' joint noise multiplier is {1 / total:.4g}, agreed are {audit_sigma:.4g}"
-        )

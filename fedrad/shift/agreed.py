@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from datetime import date
 from types import MappingProxyType
 
+from fedrad.agreed_sums import Agreed, check_released
 from fedrad.errors import DeclinedError
 from fedrad.monitoring import Monitoring
-from fedrad.protocol.checks import check_sums
 from fedrad.protocol.messages import Block, Phase
-from fedrad.shift.blocks import Layout, sizes, window_edges
+from fedrad.shift.blocks import Layout, sensitivities, sizes, window_edges
 from fedrad.shift.extras import names_of
 from fedrad.shift.tags import acquisition_tags, population_tags
 from fedrad.shift.windows import Calendar
@@ -119,11 +119,15 @@ def layout_of(task: Task) -> Layout:
 def check_window(
     blocks: tuple[Block, ...], task: Task, phase: Phase, *, window_sigma: float
 ) -> None:
-    """Refuse sums that are not this phase's, or noised less than agreed.
+    """Refuse sums that are not this phase's, other noise than agreed, or no sums of patients.
 
     Raises:
         ProtocolError: Names the block and what is wrong with it.
     """
-    known = sizes(layout_of(task))
-    wanted = {name: known[name] for name in shares_of(task, phase)}
-    check_sums(blocks, wanted, sigma=window_sigma)
+    layout = layout_of(task)
+    lengths, moved = sizes(layout), sensitivities(layout)
+    agreed = {
+        name: Agreed(lengths[name], moved[name], share)
+        for name, share in shares_of(task, phase).items()
+    }
+    check_released(blocks, agreed, sigma=window_sigma)

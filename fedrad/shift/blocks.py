@@ -198,6 +198,18 @@ def sizes(layout: Layout) -> dict[str, int]:
     }
 
 
+def sensitivities(layout: Layout) -> dict[str, float]:
+    """Return what one patient can move, in L2 norm, of every block that a window may have."""
+    return dict.fromkeys(sizes(layout), 1.0) | {
+        "moments": CLIP,
+        "extras": extras.CLIP,
+        "contents": contents.CLIP,
+        "tags": math.sqrt(len(layout.tags)),
+        "population": math.sqrt(len(layout.population)),
+        "strata": math.sqrt(len(layout.strata)),
+    }
+
+
 def _images(seen: Seen, layout: Layout) -> tuple[Block, ...]:
     return (
         _block("moments", _summed(seen.moments, LENGTH), CLIP),

@@ -6,11 +6,12 @@ another question. Counting is ``gate``'s business; whom to ask is the aggregator
 
 from __future__ import annotations
 
+from fedrad.agreed_sums import Agreed, check_released
 from fedrad.errors import ProtocolError
 from fedrad.parameters import Parameters
-from fedrad.protocol.checks import check_sums
 from fedrad.protocol.messages import Block
 from fedrad.shift.gate import OUTLINES
+from fedrad.site_report import COMPARISON, COMPARISON_OUTLINES
 from fedrad.task import Task
 
 BEFORE, AFTER = "in-use/", "new/"
@@ -52,10 +53,18 @@ def apart(both: Parameters) -> tuple[Parameters, Parameters]:
 
 
 def check_comparison(blocks: tuple[Block, ...], task: Task, *, audit_sigma: float) -> None:
-    """Refuse sums that are no comparison, or noised less than agreed.
+    """Refuse sums that are no comparison, other noise than agreed, or no sums of patients.
 
     Raises:
         ProtocolError: Names the block and what is wrong with it.
     """
-    sizes = OUTLINED if task.task.kind == "segmentation" else SIZES
-    check_sums(blocks, sizes, sigma=audit_sigma)
+    check_released(blocks, _agreed(task), sigma=audit_sigma)
+
+
+def _agreed(task: Task) -> dict[str, Agreed]:
+    if task.task.kind == "segmentation":
+        return {
+            name: Agreed(OUTLINED[name], OUTLINES[name], share)
+            for name, share in COMPARISON_OUTLINES.items()
+        }
+    return {name: Agreed(SIZES[name], 1.0, share) for name, share in COMPARISON.items()}

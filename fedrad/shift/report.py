@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Literal
 
@@ -21,9 +21,8 @@ from fedrad.privacy.accounting import LEAST_MULTIPLIER
 from fedrad.privacy.mechanisms import GRID
 from fedrad.protocol.messages import Block
 from fedrad.settings import as_table, build, refuse_problems
-from fedrad.shift import contents, extras
-from fedrad.shift.blocks import Layout, sizes
-from fedrad.shift.moments import CLIP, CONSTANTS, KNOWN
+from fedrad.shift.blocks import Layout, sensitivities, sizes
+from fedrad.shift.moments import CONSTANTS, KNOWN
 from fedrad.shift.tags import VOCABULARY
 from fedrad.shift.windows import Released
 from fedrad.site_report import (
@@ -152,19 +151,9 @@ def _shares(report: WindowReport) -> Mapping[str, float]:
 
 
 def _block(name: str, report: WindowReport, share: float, layout: Layout) -> Block:
-    sensitivities = {
-        "moments": CLIP,
-        "contents": contents.CLIP,
-        "extras": extras.CLIP,
-        "tags": len(layout.tags) ** 0.5,
-        "population": len(layout.population) ** 0.5,
-        "strata": len(layout.strata) ** 0.5,
-    }
     values = np.asarray(report.values[name], dtype=np.float64) * GRID
-    sensitivity = sensitivities.get(name, 1.0)
-    exact = Block(name=name, values=values, sigma=0.0, sensitivity=sensitivity)
-    sigma = deviation(exact, sigma=report.noise, share=share)
-    return Block(name=name, values=values, sigma=sigma, sensitivity=sensitivity)
+    exact = Block(name=name, values=values, sigma=0.0, sensitivity=sensitivities(layout)[name])
+    return replace(exact, sigma=deviation(exact, sigma=report.noise, share=share))
 
 
 def _in_order(first: str, last: str) -> bool:

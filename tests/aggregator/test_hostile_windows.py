@@ -19,8 +19,11 @@ from aggregator.windows import Promoted, refuse_replayed
 from fedrad.errors import ProtocolError
 from fedrad.metrics.metric import capped
 from fedrad.monitoring import Monitoring
-from fedrad.protocol.messages import Block
-from fedrad.shift.agreed import check_window
+from fedrad.privacy.mechanisms import noise_source
+from fedrad.protocol.messages import Block, Phase
+from fedrad.shift.agreed import check_window, layout_of, phases
+from fedrad.shift.blocks import Seen, images_window, labels_window, whole_window
+from fedrad.site_report import noised
 from fedrad.task import Task
 
 SIGMA = 2.0
@@ -83,6 +86,77 @@ def test_a_site_counts_for_no_more_than_was_agreed(said: float) -> None:
     for block, before in zip(rest, blocks[1:], strict=True):
         np.testing.assert_allclose(block.values, before.values * share)
         assert block.sigma == pytest.approx(before.sigma * share)
+
+
+def kinds() -> list[tuple[Phase, Task]]:
+    """Every kind of window of classes, with and without what a task may ask further."""
+    task = watched_task()
+    assert task.monitoring is not None
+    more = replace(task.monitoring, strata=("sex", "age"))
+    told = [replace(task, monitoring=m) for m in (task.monitoring, more)]
+    later = [replace(t, monitoring=replace(t.monitoring, labels="later")) for t in told]
+    return [(phase, task) for task in (*told, *later) for phase in phases(task)]
+
+
+@pytest.mark.parametrize(("phase", "task"), kinds())
+@pytest.mark.parametrize("size", [0, 30, 200])
+def test_honest_windows_of_every_kind_are_taken_however_noisy(
+    phase: Phase, task: Task, size: int
+) -> None:
+    layout = layout_of(task)
+    for seed in range(20):
+        seen, labels = patients(np.random.default_rng(seed), size=size or 1)
+        if not size:
+            columns = (seen.moments, seen.tags, seen.population, seen.scores)
+            seen, labels = Seen(*(column[:0] for column in columns)), labels[:0]
+        exact = {
+            "window": lambda seen, labels: whole_window(seen, labels, layout),
+            "window-images": lambda seen, _: images_window(seen, layout),
+            "window-labels": lambda seen, labels: labels_window(
+                seen.scores, labels, layout, population=seen.population
+            ),
+        }[phase](seen, labels)
+        sigma = 0.2 * 1.3**seed
+        blocks = noised(exact, sigma=sigma, rng=noise_source(seed.to_bytes(32, "big")))
+        check_window(blocks, task, phase, window_sigma=sigma)
+        check_window(exact, task, phase, window_sigma=0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "says"),
+    [
+        ("table", lambda b: b.values * 1000, r"adds up to|counts -"),
+        ("operating", lambda b: b.values * 1000, r"adds up to|counts -"),
+        ("positives", lambda b: b.values * 1000, r"adds up to|counts -"),
+        ("tags", lambda b: b.values * 1000, r"adds up to|counts -"),
+        ("population", lambda b: b.values * 0, "adds up to"),
+        ("table", lambda b: b.values * 0 - 500, "counts -"),
+        ("n", lambda _: [1e5], "adds up to"),
+        ("n", lambda _: [-1e5], "counts -"),
+        ("moments", lambda b: b.values * 0 + 1e9, "patients cannot have"),
+        ("moments", lambda b: b.values * 0 - 1e9, "patients cannot have"),
+    ],
+)
+def test_sums_that_no_patients_can_have_are_refused(
+    name: str, values: Callable[[Block], object], says: str
+) -> None:
+    with pytest.raises(ProtocolError, match=says):
+        check_window(changed(name, values), watched_task(), "window", window_sigma=SIGMA)
+
+
+@pytest.mark.parametrize("name", ["n", "table", "moments", "tags"])
+@pytest.mark.parametrize(("sigma", "sensitivity"), [(1e6, 1.0), (1e-9, 1e-12), (1.01, 1.0)])
+def test_a_windows_noise_is_the_contracts_whatever_the_site_says(
+    name: str, sigma: float, sensitivity: float
+) -> None:
+    blocks = tuple(
+        replace(b, sigma=b.sigma * sigma, sensitivity=b.sensitivity * sensitivity)
+        if b.name == name
+        else b
+        for b in released(1)
+    )
+    with pytest.raises(ProtocolError, match=f"block '{name}' has the .* agreed are"):
+        check_window(blocks, watched_task(), "window", window_sigma=SIGMA)
 
 
 def test_a_site_that_claims_a_thousandfold_hardly_moves_the_pooled_figures() -> None:

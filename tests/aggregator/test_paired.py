@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import Context, Message
-from test_watch import SIGMA, WHO, rows, setup, watched_task
+from test_watch import SIGMA, WHO, rows, watched_task
+from test_watch import setup as watched_setup
 from tiny_federation import SITES, TinySites, honest_reply
 from typer.testing import CliRunner
 
@@ -18,6 +19,7 @@ from aggregator import decisions, promotion
 from aggregator.app import server_app
 from aggregator.cli import app
 from aggregator.paired import Compared
+from aggregator.setup import RunSetup
 from aggregator.store import Store
 from aggregator.watch_app import compare_app
 from aggregator.windows import promoted
@@ -29,11 +31,21 @@ from fedrad.shift.gate import discordance
 from fedrad.site_report import noised
 from simulations.engines import run_local
 
+PATIENTS = 4000
+
+
+def setup(folder: Path, *, audit_sigma: float = 0.0) -> RunSetup:
+    """The run of ``test_watch``, whose sites agreed so many patients and so much noise."""
+    given = watched_setup(folder)
+    agreed = {"patients_agreed": PATIENTS, "audit_sigma": audit_sigma}
+    terms = {site: replace(own, **agreed) for site, own in given.contract.sites.items()}
+    return replace(given, contract=replace(given.contract, sites=terms))
+
 
 class ComparingSites(TinySites):
     """The tiny sites with ``patients`` each; the new model is wrong where ``lost`` says."""
 
-    patients, lost, worse = 4000, 0.0, "north"
+    patients, lost, worse = PATIENTS, 0.0, "north"
 
     def answer(self, message: Message, context: Context) -> Message:
         site = sorted(self.sites)[int(context.node_config["partition-id"])]
@@ -70,7 +82,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compare(folder: Path, factory: type[TinySites]) -> Compared:
     found: list[Compared] = []
-    run_local(compare_app(setup(folder), 3, found.append), SITES, factory(), workers=0)
+    run_local(
+        compare_app(setup(folder, audit_sigma=SIGMA), 3, found.append), SITES, factory(), workers=0
+    )
     return found[0]
 
 

@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fedrad.contract import Contract, SiteTerms
 from fedrad.errors import ProtocolError
@@ -70,10 +68,10 @@ def block(name: str, size: int, *, sigma: float = 2.0, sensitivity: float = 1.0)
     return Block(name=name, values=np.ones(size), sigma=sigma, sensitivity=sensitivity)
 
 
-def sums(*, sigma: float = 2.0) -> tuple[Block, ...]:
-    """Every block of a classification; together their multiplier is half their noise."""
+def sums() -> tuple[Block, ...]:
+    """Every block of a classification."""
     sizes = {"n": 1, "positives": 1, "operating": 4, "table": 4}
-    return tuple(block(name, size, sigma=sigma) for name, size in sizes.items())
+    return tuple(block(name, size) for name, size in sizes.items())
 
 
 def test_the_reply_that_was_asked_for_passes() -> None:
@@ -138,7 +136,7 @@ def test_a_site_refuses_a_model_that_is_not_the_one_named() -> None:
 
 
 def test_the_blocks_of_a_task_pass_and_their_sizes_follow_the_edges() -> None:
-    checks.check_blocks(sums(), a_task(), audit_sigma=1.0)
+    checks.check_sums(sums(), checks.block_sizes(a_task()))
     assert checks.block_sizes(a_task("segmentation"))["dice_histogram"] == 4
 
 
@@ -154,41 +152,14 @@ def test_the_blocks_of_a_task_pass_and_their_sizes_follow_the_edges() -> None:
         ((block("n", 1, sensitivity=np.nan),), "'n' has the sensitivity nan"),
         ((), "no block 'n' among 0 blocks"),
         ((block("n", 1), block("positives", 1)), "no block 'operating' among 2 blocks"),
-        (sums(sigma=0.0), "exact although the contract asks for noise"),
-        (sums(sigma=1.0), "joint noise multiplier is 0.5, agreed are 1"),
-        (sums(sigma=1e-200), "joint noise multiplier is 5e-201, agreed are 1"),
         ((block("exact", 1),), "'exact' is not one of"),
     ],
 )
-def test_sums_the_contract_does_not_know_are_refused(
+def test_sums_that_the_task_does_not_know_are_refused(
     blocks: tuple[Block, ...], problem: str
 ) -> None:
     with pytest.raises(ProtocolError, match=problem):
-        checks.check_blocks(blocks, a_task(), audit_sigma=1.0)
-
-
-def test_exact_sums_pass_where_the_task_and_the_contract_are_exact() -> None:
-    exact = replace(block("exact", 1, sigma=0.0), values=np.array([np.nan]))
-    for blocks in (sums(sigma=0.0), (*sums(sigma=0.0), exact)):
-        checks.check_blocks(blocks, a_task(release="exact"), audit_sigma=0.0)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(0.01, 1.0), min_size=4, max_size=4), st.floats(0.1, 20.0))
-def test_noise_dealt_by_any_public_shares_is_accepted_and_less_is_not(
-    weights: list[float], sigma: float
-) -> None:
-    """The rule sees the joint mechanism, so the shares need not be known."""
-    task = a_task()
-    sizes = checks.block_sizes(task)
-    total = sum(weights)
-    blocks = tuple(
-        block(name, size, sigma=sigma / (weight / total) ** 0.5)
-        for (name, size), weight in zip(sizes.items(), weights, strict=True)
-    )
-    checks.check_blocks(blocks, task, audit_sigma=sigma)
-    with pytest.raises(ProtocolError, match="joint noise multiplier"):
-        checks.check_blocks(blocks, task, audit_sigma=sigma * 1.01)
+        checks.check_sums(blocks, checks.block_sizes(a_task()))
 
 
 TASK = a_task()
