@@ -91,7 +91,8 @@ def ask(store: Store, folder: Path, number: int) -> tuple[str, tuple[str, ...]]:
     if not sites:
         why = "no site has compared it with the model in use; fedrad-aggregator compare asks them"
         return "cannot tell", (why,)
-    verdict = judge(sites)
+    agreed = {str(row["site"]): float(row["patients_agreed"]) for row in store.rows("sites")}
+    verdict = judge(sites, most=agreed)
     return verdict.decision, tuple(_reasons(verdict))
 
 

@@ -19,7 +19,7 @@ from fedrad.protocol.messages import Block
 
 WIDEST = 0.25  # half-width of an interval beyond which nothing is claimed
 SMALLEST_SHOWN = 10
-_NUMBERS = ("n", "labelled")  # blocks that say how many patients a release is of
+_NUMBERS = ("n", "labelled", "labels", "cases")  # say how many patients a release is of
 WIDEST_RATIO = 1.0  # width of a ratio's interval, in its own size where that is over 1
 LOW_IS_GOOD = frozenset({"failure_rate", "brier", "ece", "hd95_p50"})
 BEST_AT_ONE = frozenset({"oe_ratio", "calibration_slope", "temperature"})
@@ -140,9 +140,10 @@ def capped(blocks: Sequence[Block], most: float) -> tuple[Block, ...]:
     """Return a site's sums as of at most so many patients: all of them scaled, noise too.
 
     A site that says it has more than was agreed keeps its rates and loses the excess weight. The
-    block ``exact`` is no sum and is left as it is, as is everything where no number was told.
+    block ``exact`` is no sum and is left as it is, as is everything where no number was told. That
+    no block counts more patients than that number is for ``agreed_sums`` to say.
     """
-    said = next((float(block.values[0]) for block in blocks if block.name in _NUMBERS), 0.0)
+    said = next((float(block.values.sum()) for block in blocks if block.name in _NUMBERS), 0.0)
     if not said > most:
         return tuple(blocks)
     share = most / said

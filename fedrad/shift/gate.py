@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from scipy.special import ndtr, ndtri
 
 from fedrad.errors import DataError, ProtocolError
 from fedrad.metrics.intervals import holm
-from fedrad.metrics.metric import pooled
+from fedrad.metrics.metric import capped, pooled
 from fedrad.protocol.messages import Block
 
 Floats = npt.NDArray[np.float64]
@@ -159,6 +160,7 @@ def judge(
     *,
     margin: float = MARGIN,
     site_margin: float = SITE_MARGIN,
+    most: Mapping[str, float] = MappingProxyType({}),
 ) -> Verdict:
     """Return whether the new model may take the old one's place.
 
@@ -172,6 +174,8 @@ def judge(
         sites: Each site's released blocks.
         margin: In points of sensitivity and specificity; greater than 0.
         site_margin: The same for single sites.
+        most: Patients for which each site counts at most in the pooled changes; a site that is
+            not named counts for as many as it says.
 
     Raises:
         DataError: There is no site.
@@ -179,7 +183,8 @@ def judge(
     if not sites:
         raise DataError("no site compared the two models")
     single = {site: changes(blocks) for site, blocks in sites.items()}
-    every = changes(pooled(list(sites.values())))
+    weighed = [capped(blocks, most.get(site, math.inf)) for site, blocks in sites.items()]
+    every = changes(pooled(weighed))
     harmed = _harmed(single, margin)
     kinds = {block.name for blocks in sites.values() for block in blocks}
     wanted = 1 if kinds == set(OUTLINES) else len(RATES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -153,3 +154,35 @@ def test_the_gate_answers_for_outlines(lost: float, patients: int, says: str) ->
     assert found.decision == says
     assert found.harmed == (("c",) if lost else ())
     assert bool(found.not_estimable) == (patients < 15)
+
+
+def lying(patients: float, gained: float) -> tuple[Block, ...]:
+    cells = [gained * patients / 2, 0.0] * 2
+    disagreement, labels = told(site(), 9)
+    return (
+        replace(disagreement, values=np.array(cells)),
+        replace(labels, values=np.full(2, patients / 2)),
+    )
+
+
+def test_a_site_weighs_for_no_more_patients_than_were_agreed() -> None:
+    honest = {name: told(site(gained=0, lost=0.028), key) for key, name in enumerate("abcd")}
+    assert judge(honest).decision == "cannot tell"
+    lied = honest | {"d": lying(2e6, 0.02)}
+    assert judge(lied).decision == "promote"
+    agreed = dict.fromkeys("abcd", 2000.0)
+    assert judge(lied, most=agreed).decision == "cannot tell"
+    for found in judge(lied, most=agreed).pooled:
+        assert found.value == pytest.approx((3 * -0.028 + 0.02) / 4, abs=0.002)
+
+
+def test_outlines_of_a_site_weigh_for_no_more_patients_than_were_agreed() -> None:
+    dice = np.full(1000, 0.8)
+    honest = told(outlined(dice, dice - 0.04))
+    change, square, cases = told(outlined(dice, dice + 0.04), 1)
+    lied = (change, square, cases)
+    lied = tuple(replace(block, values=block.values * 1000) for block in lied)
+    (free,) = judge({"a": honest, "b": lied}).pooled
+    (held,) = judge({"a": honest, "b": lied}, most={"a": 1000.0, "b": 1000.0}).pooled
+    assert free.value == pytest.approx(0.04, abs=0.01)
+    assert held.value == pytest.approx(0.0, abs=0.01)
