@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -25,14 +26,23 @@ from fedrad.privacy.accounting import plan_sigma
 from fedrad.privacy.mechanisms import noise_source
 from fedrad.protocol.messages import Block
 from fedrad.shift.blocks import window_edges
-from fedrad.site_report import WINDOW, deviation, noised
+from fedrad.site_report import WINDOW, WINDOW_OUTLINES, deviation, noised
 
 SEED, PEOPLE, PATIENTS, EPSILON, DELTA = 120, 400_000, 500, 4.0, 1e-5
 AUDITS = 4  # releases that share the epsilon of audit patients
 POINT = 0.5
 DICE_EDGES = (0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.875, 0.9, 0.925, 0.95, 0.975, 1)
+WIDE, EVEN = (0.0, 0.2, 0.5, 0.6, 0.8, 1.0), tuple(k / 10 for k in range(11))
+LUNGS = (0, 0.25, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.875, 0.9, 0.92, 0.94, 0.96, 0.98, 1)
+CROWDED = {  # bins, mean and deviation of normal Dice that lie in few of them, off their middles
+    "five wide bins, Dice about .93": (WIDE, 0.93, 0.03),
+    "ten even bins, about .975": (EVEN, 0.975, 0.01),
+    "the bins of lungs, about .965": (LUNGS, 0.965, 0.012),
+    "the bins of lungs, about .2": (LUNGS, 0.2, 0.04),
+}
 Floats = npt.NDArray[np.float64]
 Population = tuple[Floats, Floats]  # scores and labels, or Dice and whether nothing was predicted
+Report = tuple[Block, ...]
 Release = Callable[[Population, int], Sequence[Metric]]
 
 
@@ -85,7 +95,13 @@ def _cells() -> dict[
     for text, how in (("30 % positive", common), ("10 % positive, scores too extreme", rare)):
         for kind, release in kinds.items():
             found[f"{kind}, {text}"] = (lambda how=how: _people(*how), release, _truth)
-    return {**found, "audit of outlines": (_outlines, _dice_audit, _dice_truth)}
+    found["audit of outlines"] = (_outlines, _dice(DICE_EDGES, _dice_audit), _dice_truth)
+    found["window of outlines"] = (_outlines, _dice(DICE_EDGES, _dice_window), _dice_truth)
+    for text, (edges, mean, spread) in CROWDED.items():
+        for kind, noise in (("audit", _dice_audit), ("window", _dice_window)):
+            people = partial(_crowded, mean, spread)
+            found[f"{kind} of outlines, {text}"] = (people, _dice(edges, noise), _dice_mean)
+    return found
 
 
 def _people(share: float, apart: float, extreme: float) -> Population:
@@ -129,15 +145,18 @@ def _audit(people: Population, draw: int) -> Sequence[Metric]:
 
 
 def _window(people: Population, draw: int) -> Sequence[Metric]:
-    """Read a window's counts; what it tells of images is another share of the same release."""
+    return _read(_noised_window(_counted(people), WINDOW, draw), draw)
+
+
+def _noised_window(exact: Sequence[Block], shares: Mapping[str, float], draw: int) -> Report:
+    """Noise a window's counts; what it tells of images is another share of the same release."""
     sigma = plan_sigma(epsilon=EPSILON, delta=DELTA, q=1.0, steps=1)
-    rng, shares = _noise(draw), WINDOW
-    noisy = []
-    for block in _counted(people):
+    rng, noisy = _noise(draw), []
+    for block in exact:
         spread = deviation(block, sigma=sigma, share=shares[block.name])
         values = block.values + rng.normal(0.0, spread, block.values.shape)
         noisy.append(Block(name=block.name, values=values, sigma=spread, sensitivity=1.0))
-    return _read(tuple(noisy), draw)
+    return tuple(noisy)
 
 
 def _read(report: tuple[Block, ...], draw: int) -> Sequence[Metric]:
@@ -165,12 +184,34 @@ def _dice_truth(population: Population) -> dict[str, float]:
     }
 
 
-def _dice_audit(people: Population, draw: int) -> Sequence[Metric]:
+def _crowded(mean: float, spread: float) -> Population:
+    """Draw normal Dice."""
+    rng = seeds.stream(SEED, str((mean, spread)), 0, "population")
+    return np.clip(rng.normal(mean, spread, PEOPLE), 0, 1), np.zeros(PEOPLE)
+
+
+def _dice_mean(population: Population) -> dict[str, float]:
+    return {"dice_mean": float(population[0].mean())}
+
+
+def _dice(edges: tuple[float, ...], noise: Callable[[Sequence[Block], int], Report]) -> Release:
+    """Return how a release of outlines over these bins is made and read."""
+
+    def release(people: Population, draw: int) -> Sequence[Metric]:
+        exact = segmentation.blocks(people[0], people[1] > 0, edges=edges)
+        rng = seeds.stream(SEED, "", draw, "intervals")
+        return segmentation.measure(noise(exact, draw), edges=edges, rng=rng)
+
+    return release
+
+
+def _dice_audit(exact: Sequence[Block], draw: int) -> Report:
     sigma = plan_sigma(epsilon=EPSILON, delta=DELTA, q=1.0, steps=AUDITS)
-    exact = segmentation.blocks(people[0], people[1] > 0, edges=DICE_EDGES)
-    rng = seeds.stream(SEED, "", draw, "intervals")
-    noisy = noised(exact, sigma=sigma, rng=_noise(draw))
-    return segmentation.measure(noisy, edges=DICE_EDGES, rng=rng)
+    return noised(tuple(exact), sigma=sigma, rng=_noise(draw))
+
+
+def _dice_window(exact: Sequence[Block], draw: int) -> Report:
+    return _noised_window(exact, WINDOW_OUTLINES, draw)
 
 
 def _noise(draw: int) -> np.random.Generator:

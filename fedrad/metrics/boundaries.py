@@ -79,13 +79,7 @@ def measure(
         ProtocolError: A block is missing or has the wrong length.
     """
     near, far = (counted(report, name, patients) for name in CELLS)
-    mean, noise, among = mean_of(near, NSD_EDGES, 0)
-    spread = (
-        Z * math.sqrt(max(0.0, noise) + among / max(patients[0], 1.0))
-        if patients[0] > 0
-        else math.nan
-    )
-    found = {"nsd_mean": Interval(mean, mean - spread, mean + spread)}
+    found = {"nsd_mean": _mean(near, patients[0])}
     drawn = _drawn(near, rng)
     for name, share in QUANTILES:
         found[name] = quantile_of(near.counts, drawn, NSD_EDGES, share)
@@ -97,29 +91,41 @@ def measure(
 
 
 def mean_nsd(report: Sequence[Block], patients: tuple[float, float]) -> tuple[float, float, float]:
-    """Return the mean NSD, the variance of its noise and that among patients; else NaN."""
+    """Return the mean of bin middles, the variance of its noise and that among patients; else NaN.
+
+    Two windows alike have the same mean of middles, wherever in the bins their patients lie.
+    """
     return mean_of(counted(report, "nsd_histogram", patients), NSD_EDGES, 0)
 
 
 def counted(report: Sequence[Block], name: str, patients: tuple[float, float]) -> Estimate:
-    """Return the best estimate of a histogram's cells, and what a sum has over their centres.
-
-    Nobody sums NSD: that last number is 0, give or take the spread within the bins.
-    """
+    """Return the best estimate of a histogram's cells, then 0: nobody sums NSD or distances."""
     block = next((one for one in report if one.name == name), None)
     cells = CELLS[name]
     if block is None or block.values.shape != (cells,):
         raise ProtocolError(f"a report of outlines needs {cells} values in block {name!r}")
     ones, last = np.append(np.ones(cells), 0.0), np.eye(cells + 1)[-1:]
-    widths = np.diff(NSD_EDGES) if name == "nsd_histogram" else np.zeros(cells)
-    within = math.sqrt(float(np.maximum(block.values, 1.0) @ np.square(widths)) / 12)
     return combine(
         [
             Look(np.eye(cells + 1)[:-1], block.values, block.sigma),
             Look(ones[None], np.array([patients[0]]), patients[1]),
-            Look(last, np.zeros(1), within),
+            Look(last, np.zeros(1), 0.0),
         ]
     )
+
+
+def _mean(near: Estimate, patients: float) -> Interval:
+    """Return the mean NSD: of bin middles, give or take half a bin on top of patients and noise.
+
+    No sum says where in their bins patients lie, and all may lie at one end.
+    """
+    mean, noise, among = mean_of(near, NSD_EDGES, 0)
+    if not patients > 0 or math.isnan(mean):
+        return Interval(math.nan, math.nan, math.nan)
+    share = rates_of(near.counts[:-1])
+    within = float(share @ np.diff(NSD_EDGES)) / max(float(share.sum()), 1.0) / 2
+    spread = within + Z * math.sqrt(max(0.0, noise) + among / max(patients, 1.0))
+    return Interval(mean, mean - spread, mean + spread)
 
 
 def _distance(estimate: Estimate, draws: Floats) -> Interval:

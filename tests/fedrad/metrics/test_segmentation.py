@@ -107,6 +107,24 @@ def test_intervals_hold_the_truth_as_often_as_they_say(n: int, sigma: float) -> 
         assert 0.90 <= np.mean(hits) <= 0.995, name
 
 
+def test_dice_that_crowd_at_one_end_of_wide_bins_have_an_unbiased_mean() -> None:
+    """Every patient is off its bin's middle the same way: the sum knows it, the middles do not."""
+    edges, found, held = (0.0, 0.2, 0.5, 0.6, 0.8, 1.0), [], []
+    for draw in range(60):
+        rng = np.random.default_rng(draw)
+        dice = np.clip(0.93 + 0.03 * rng.standard_normal(500), 0, 1)
+        exact = blocks(dice, np.zeros(500, dtype=bool), edges=edges)
+        report = noised(exact, sigma=1.1, rng=rng)
+        mean = measure(report, edges=edges, rng=rng)[0]
+        assert mean.value is not None
+        assert mean.lo is not None
+        assert mean.hi is not None
+        found.append(mean.value)
+        held.append(mean.lo <= 0.93 <= mean.hi)
+    assert np.mean(found) == pytest.approx(0.93, abs=0.003)
+    assert np.mean(held) > 0.9
+
+
 def test_bin_centres_make_a_noisy_mean_better_than_the_ratio_of_its_sums() -> None:
     rng = np.random.default_rng(3)
     errors, ratios = [], []

@@ -103,6 +103,19 @@ def test_metrics_of_surfaces_are_those_of_the_cases() -> None:
     assert found["hd95_p50"].value == pytest.approx(np.nanmedian(own.distance), abs=0.5)
 
 
+@pytest.mark.parametrize(("place", "estimable"), [(0.801, True), (0.849, True), (0.1, False)])
+def test_a_mean_of_surfaces_holds_wherever_in_a_bin_they_lie(place: float, estimable: bool) -> None:
+    exact = (
+        *segmentation.blocks(np.full(400, place), np.zeros(400, bool), edges=EDGES),
+        *boundaries.blocks(np.full(400, place), np.full(400, 1.0)),
+    )
+    found = _measured(exact)["nsd_mean"]
+    assert found.estimable is estimable
+    if found.lo is not None and found.hi is not None:
+        assert found.lo <= place <= found.hi
+        assert found.hi - found.lo < 0.06
+
+
 def _measured(report: tuple[Block, ...]) -> dict[str, Metric]:
     patients_scored = segmentation.patients_scored(report, EDGES)
     rng = np.random.default_rng(0)
