@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from aggregator import effects, shifts
+from aggregator import effects, shifts, unlabelled
 from aggregator.blame import sparing
 from aggregator.diagnoses import EVENT, Diagnosis, diagnosed
 from aggregator.setup import RunSetup
@@ -122,7 +122,7 @@ def _look(setup: RunSetup, store: Store, model: Promoted, told: Mapping[str, _To
     return _Look(
         tuple(fresh),
         tuple(also),
-        dict(_noted(notes, histories)),
+        _noted(notes, histories, unlabelled.notes(histories, layout, seed=setup.seed)),
         tuple(_apart(differences, before, layout)),
         tuple(sorted(histories)),
     )
@@ -136,12 +136,15 @@ def _raised(store: Store, told: Mapping[str, _Told]) -> Iterator[tuple[str, str]
 
 
 def _noted(
-    notes: Mapping[str, Sequence[Note]], histories: Mapping[str, History]
-) -> Iterator[tuple[str, list[str]]]:
-    for site, found in notes.items():
-        if found:
-            names = histories[site].names
-            yield site, [f"{names[n.window]} {n.channel}: {n.text}" for n in found]
+    notes: Mapping[str, Sequence[Note]], histories: Mapping[str, History], more: Mapping[str, str]
+) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for site, own in notes.items():
+        names = histories[site].names
+        said = [f"{names[n.window]} {n.channel}: {n.text}" for n in own]
+        said += [more[site]] if site in more else []
+        found |= {site: said} if said else {}
+    return found
 
 
 def _with_claims(
