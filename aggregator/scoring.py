@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from aggregator import quarantine
 from aggregator.blame import sparing
-from aggregator.setup import RunSetup
+from aggregator.setup import OnRelease, RunSetup
 from aggregator.store import Store
 from aggregator.tables import Metric
 from fedrad.protocol.messages import Block
@@ -20,10 +20,12 @@ Sums = Mapping[str, tuple[Block, ...]]  # site -> what it sent
 
 
 class Scoring:
-    """The figures of one run."""
+    """The figures of one run, or of one window of its model in use."""
 
-    def __init__(self, setup: RunSetup, store: Store) -> None:
+    def __init__(self, setup: RunSetup, store: Store, on_release: OnRelease | None = None) -> None:
+        """Compute by ``on_release``; absent: as the run's setup says."""
         self._setup, self._store = setup, store
+        self._on_release = on_release or setup.on_release
 
     def record(self, number: int, sums: Sums) -> None:
         """Record a release's figures; a site whose sums allow none is set aside by name."""
@@ -40,9 +42,9 @@ class Scoring:
         """Yield the figures of those who train together, then each other site's own alone."""
         trained = {site: own for site, own in sums.items() if self._trains(site)}
         if trained or not sums:
-            yield from self._setup.on_release(number, trained)
+            yield from self._on_release(number, trained)
         for site in sorted(sums.keys() - trained.keys()):
-            alone = self._setup.on_release(number, {site: sums[site]})
+            alone = self._on_release(number, {site: sums[site]})
             yield from (row for row in alone if row.site == site)
 
     def _trains(self, site: str) -> bool:

@@ -18,10 +18,11 @@ from aggregator.intake import Asked, Intake
 from aggregator.judging import judge
 from aggregator.members import Members
 from aggregator.release import figures_of
-from aggregator.setup import RunSetup
+from aggregator.scoring import Scoring
+from aggregator.setup import OnRelease, RunSetup
 from aggregator.store import Store, report_rows
 from aggregator.tables import Alarm, Metric, Report
-from aggregator.windows import Promoted, promoted, refuse_replayed
+from aggregator.windows import promoted, refuse_replayed, told
 from fedrad.errors import RunError
 from fedrad.parameters import Parameters
 from fedrad.protocol.messages import Block, Phase
@@ -34,6 +35,7 @@ from fedrad.shift.agreed import (
     phases,
     window_name,
 )
+from fedrad.task import Task
 
 WINDOW_SPLIT = "window"
 _FINAL = ("done", "refused")  # outcomes after which a window is not asked again
@@ -107,23 +109,31 @@ class Watch:
     def _note(self, number: int, phase: Phase, sums: Mapping[str, tuple[Block, ...]]) -> None:
         """Write the figures of a window's labels, and that it was collected."""
         window = window_name(self._setup.task, number)
-        scored = sums if phase != "window-images" else {}
-        rows = list(_figures(self._setup, self._model, window, scored))
+        if sums and phase != "window-images":
+            self._score(window, phase)
         detail = {"window": window, "phase": phase, "sites": sorted(sums)}
-        self._store.record_event("window-collected", detail=detail, also=rows)
+        self._store.record_event("window-collected", detail=detail)
+
+    def _score(self, window: str, phase: Phase) -> None:
+        """Record a window's figures from all that was told of it, now and before."""
+        rows = self._store.rows("reports", round=self._model.round, window=window)
+        sums = {site: one.blocks for site, (one,) in told(rows, phase).items()}
+        figures = _figures(self._setup.task, self._setup.seed, window)
+        Scoring(self._setup, self._store, figures).record(self._model.round, sums)
 
 
-def _figures(
-    setup: RunSetup, model: Promoted, window: str, sums: Mapping[str, Sequence[Block]]
-) -> Iterator[Metric]:
-    """Yield a window's figures, as an evaluation's are computed, under the window's name."""
-    task = setup.task
+def _figures(task: Task, seed: int, window: str) -> OnRelease:
+    """Return what computes a window's figures, as an evaluation's, under the window's name."""
     edged = replace(task, evaluation=replace(task.evaluation, edges=layout_of(task).edges))
-    renamed = {site: _as_audit(blocks) for site, blocks in sums.items()}
-    most = dict.fromkeys(renamed, most_patients(task))
-    for row in figures_of(edged, seed=setup.seed, most=most)(model.round, renamed):
-        row.window, row.split = window, WINDOW_SPLIT
-        yield row
+    most = most_patients(task)
+
+    def figures(number: int, sums: Mapping[str, Sequence[Block]]) -> Iterator[Metric]:
+        named = {site: _as_audit(blocks) for site, blocks in sums.items()}
+        for row in figures_of(edged, seed=seed, most=dict.fromkeys(named, most))(number, named):
+            row.window, row.split = window, WINDOW_SPLIT
+            yield row
+
+    return figures
 
 
 def _as_audit(blocks: Sequence[Block]) -> tuple[Block, ...]:

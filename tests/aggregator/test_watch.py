@@ -95,9 +95,18 @@ def setup(folder: Path) -> RunSetup:
     return RunSetup(folder=folder, task=task, contract=contract, initial=initial_model)
 
 
-def collect(folder: Path, factory: type[TinySites] = WatchedSites) -> Collected:
+def with_external(given: RunSetup, site: str) -> RunSetup:
+    terms = given.contract.sites
+    terms = terms | {site: replace(terms[site], kind="evaluate")}
+    return replace(given, contract=replace(given.contract, sites=terms))
+
+
+def collect(
+    folder: Path, factory: type[TinySites] = WatchedSites, *, external: str = ""
+) -> Collected:
     found: list[Collected] = []
-    run_local(watch_app(setup(folder), found.append), SITES, factory(), workers=0)
+    asked = with_external(setup(folder), external) if external else setup(folder)
+    run_local(watch_app(asked, found.append), SITES, factory(), workers=0)
     return found[0]
 
 
@@ -181,15 +190,30 @@ def test_standing_differences_are_rows_without_a_sum_and_never_alarms(watched: P
     assert not rows(watched, "alarms", site="west")
 
 
-def test_a_hospital_that_was_away_is_asked_again(trained: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
+def patients_told(folder: Path, window: str) -> dict[str, float]:
+    found = rows(folder, "metrics", split="window", window=window, metric="n")
+    return {row["site"]: row["value"] for row in found}
+
+
+def test_a_hospital_that_was_away_is_asked_again_and_counted_with_the_others(
+    trained: Path, tmp_path: Path
+) -> None:
+    """Those who only evaluate are told by themselves, as after a round."""
+    folder, window = tmp_path / "run", "2020-03-31"
     shutil.copytree(trained, folder)
     place = decisions.place_of(None, "", folder)
     promotion.promote(place, 3, WHO, SystemClock(), insists=True)
-    collect(folder, WithoutEast)
+    collect(folder, WithoutEast, external="west")
     missing = {row["site"] for row in rows(folder, "reports") if row["window"]}
     assert missing == {"north", "south", "west"}
-    assert collect(folder).alarms[0].site == "east"
+    before = patients_told(folder, window)
+    assert collect(folder, external="west").alarms[0].site == "east"
+    after = patients_told(folder, window)
+    assert set(after) == {"east", "north", "south", "west", "*", "macro"}
+    both = before["north"] + before["south"]
+    assert before["*"] == pytest.approx(both, abs=20)
+    assert after["*"] == pytest.approx(both + after["east"], abs=20)
+    assert after["macro"] == pytest.approx((both + after["east"]) / 3)
 
 
 def test_the_gate_needs_a_person_where_nothing_was_compared(trained: Path, tmp_path: Path) -> None:
