@@ -1,6 +1,6 @@
 """Collect the windows of the model in use: no training runs meanwhile.
 
-Each window that is over is asked of each site once, in the order of the dates; a site that has
+Each window that is due is asked of each site once, in the order of the dates; a site that has
 not answered is asked again when this is called again, and its own records send the same answer.
 What the windows say is ``judging``'s business, where the sites are the grid's.
 """
@@ -27,7 +27,6 @@ from fedrad.errors import RunError
 from fedrad.parameters import Parameters
 from fedrad.protocol.messages import Block, Phase
 from fedrad.shift.agreed import (
-    calendar_of,
     check_window,
     layout_of,
     monitoring_of,
@@ -35,6 +34,7 @@ from fedrad.shift.agreed import (
     phases,
     window_name,
 )
+from fedrad.shift.due import last_due
 from fedrad.task import Task
 
 WINDOW_SPLIT = "window"
@@ -70,15 +70,15 @@ class Watch:
         self._intake = Intake(setup, store)
 
     def collect(self, grid: Grid) -> Collected:
-        """Ask for every window that is over and was not answered, then judge all of them."""
+        """Ask for every part of a window that is due and was not answered, then judge all."""
         model = checkpoints.read_released(self._setup.folder, self._model.round)
-        due = calendar_of(self._setup.task).closed(self._setup.clock.now().date())
-        last = min(due, monitoring_of(self._setup.task).windows)
+        task, today = self._setup.task, self._setup.clock.now().date()
+        last = {phase: last_due(task, phase, today) for phase in phases(task)}
         found: dict[str, None] = {}
-        for number in range(last + 1):
-            for phase in phases(self._setup.task):
+        for number in range(max(last.values(), default=-1) + 1):
+            for phase in (phase for phase, end in last.items() if number <= end):
                 if self._ask(grid, number, phase, model):
-                    found[window_name(self._setup.task, number)] = None
+                    found[window_name(task, number)] = None
         return Collected(tuple(found), judge(self._setup, self._store, self._model))
 
     def _ask(self, grid: Grid, number: int, phase: Phase, model: Parameters) -> bool:

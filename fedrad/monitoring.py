@@ -26,6 +26,7 @@ class Monitoring:
     windows: int = 60  # how many the contract grants
     patients: int = 200  # expected in a window of one site; decides the number of bins alone
     labels: Literal["with", "later"] = "with"  # known when a window closes, or a second release
+    label_days: int = 28  # how long later labels are waited for, from a window's last day on
     scales: Literal["descriptors-1", "descriptors-2"] = "descriptors-2"  # phantoms; real films
     strata: tuple[Literal["sex", "age"], ...] = ()  # told at the operating point, shown pooled
     encoder: Literal["", "encoder-1"] = ""  # tells what images show, with these public scales
@@ -48,6 +49,8 @@ class Monitoring:
             "patients": 100_000,
             "comparisons": 100,
         }
+        if not 0 <= self.label_days <= LONGEST_DAYS:
+            yield f"label_days must lie between 0 and {LONGEST_DAYS}, got {self.label_days}"
         for name, most in limits.items():
             if not 1 <= getattr(self, name) <= most:
                 yield f"{name} must lie between 1 and {most}, got {getattr(self, name)}"

@@ -8,7 +8,8 @@ quarantine and the patient's next image takes its place. Arrays are float32
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from site_client.catalogue import update_catalogue, write_quarantine
 from site_client.cohort import Cohort, assemble
 from site_client.deidentify.pseudonyms import pseudonyms
 from site_client.frozen import Frozen, Place, joined, later, load_frozen
-from site_client.gate import admit
+from site_client.gate import Admitted, admit, until
 from site_client.identities import count_unusable, refuse_many_unusable
 from site_client.patient_lists import list_findings
 from site_client.patients import Split
@@ -52,6 +53,21 @@ class Notes:
 
     warnings: tuple[str, ...] = ()  # for the site's own screen; counts only
     roster: str = ""  # digest of the roster in the site's home that names its patients
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which patients, and what of them."""
+
+    split: Split
+    truth: Truth
+    last: date | None  # the last day of exams that count
+
+    def of(self, admitted: Admitted) -> Admitted:
+        """Return the images of exams up to the last day."""
+        if self.last is None:
+            return admitted
+        return replace(admitted, images=until(admitted.images, self.last))
 
 
 class PatientDataset:
@@ -111,13 +127,17 @@ class PatientDataset:
         return PatientRecord(patient, _stack(files.images), self.labels.get(patient), truth)
 
 
-def load_split(home: Path, task: Task, split: Split, *, say: Say = silent) -> PatientDataset:
+def load_split(
+    home: Path, task: Task, split: Split, *, last: date | None = None, say: Say = silent
+) -> PatientDataset:
     """Load one split of a task, preparing what is not yet in the cache.
 
     Args:
         home: The site's folder.
         task: Decides which images, labels and recipe.
         split: ``train``, ``audit``, ``window`` or ``test``.
+        last: Images and labels of later exams are left out, and of exams without a date;
+            what a freeze sealed stays. ``None``: everything counts.
         say: Told how far long work is.
 
     Returns:
@@ -130,57 +150,63 @@ def load_split(home: Path, task: Task, split: Split, *, say: Say = silent) -> Pa
         NotReadyError: The task is private and too many studies belong to nobody.
         SettingsError: ``site.toml`` or the recipe's constants cannot be used.
     """
-    return _load(home, task, split, "needed", say=say)
+    return _load(home, task, _Wanted(split, "needed", last), say=say)
 
 
-def load_images(home: Path, task: Task, split: Split) -> PatientDataset:
+def load_images(
+    home: Path, task: Task, split: Split, *, last: date | None = None
+) -> PatientDataset:
     """Load one split as ``load_split``, those without class labels too; nobody has a label.
 
     Of a sealed cohort nothing but who was labelled then is known besides what came later.
     """
-    return _load(home, task, split, "unknown")
+    return _load(home, task, _Wanted(split, "unknown", last))
 
 
-def _load(
-    home: Path, task: Task, split: Split, truth: Truth, *, say: Say = silent
-) -> PatientDataset:
+def _load(home: Path, task: Task, wanted: _Wanted, *, say: Say = silent) -> PatientDataset:
     settings = read_site(home)
     catalogue = update_catalogue(home, say=say)
     if task.privacy.enabled:
         refuse_many_unusable(count_unusable(catalogue, settings.patients.max_studies))
     findings = list_findings(home, settings.patients, catalogue)
-    loaded = _loaded(Place(home, settings, task, catalogue), split, truth, say=say)
-    roster = Roster(task_hash(task), split, names_of(catalogue, loaded.files))
+    loaded = _loaded(Place(home, settings, task, catalogue), wanted, say=say)
+    roster = Roster(task_hash(task), wanted.split, names_of(catalogue, loaded.files))
     InUse(roster, _arrays(home, loaded.files)).keep(home)
     return PatientDataset(
-        split,
+        wanted.split,
         loaded.files,
-        labels=loaded.labels if truth == "needed" else {},
+        labels=loaded.labels if wanted.truth == "needed" else {},
         notes=Notes((*loaded.warnings, *findings), roster.digest),
         memory_bytes=int(settings.resources.memory_gib * _MEMORY_SHARE * 2**30),
     )
 
 
-def _loaded(place: Place, split: Split, truth: Truth, *, say: Say) -> Frozen:
+def _loaded(place: Place, wanted: _Wanted, *, say: Say) -> Frozen:
     """Return the split as sealed, with what came later where that counts; else as it is now."""
     seal = read_seal(place.home, task_hash(place.task))
     if seal is None:
-        return _prepared(place, _cohort(place, split, truth), split, say=say)
-    frozen = load_frozen(place, seal, split)
-    if split != "window":
+        return _prepared(place, _cohort(place, wanted), wanted.split, say=say)
+    frozen = load_frozen(place, seal, wanted.split)
+    if wanted.split != "window":
         return frozen
-    more = later(_cohort(place, split, truth), seal, cap=place.task.data.max_images_per_patient)
-    came = _prepared(place, more, split, say=say)
+    more = later(_cohort(place, wanted), seal, cap=place.task.data.max_images_per_patient)
+    came = _prepared(place, more, wanted.split, say=say)
     return joined(frozen, came)
 
 
-def _cohort(place: Place, split: Split, truth: Truth) -> Cohort:
+def _cohort(place: Place, wanted: _Wanted) -> Cohort:
     names = pseudonyms(site_home.split_key(place.home))
-    admitted = admit(place.catalogue, place.task)
+    admitted = wanted.of(admit(place.catalogue, place.task))
     cohort = assemble(
-        admitted, place.task, split=split, settings=place.settings, names=names, truth=truth
+        admitted,
+        place.task,
+        split=wanted.split,
+        settings=place.settings,
+        names=names,
+        truth=wanted.truth,
     )
-    write_quarantine(place.home, place.task.task.name, cohort.refused)
+    if wanted.last is None:
+        write_quarantine(place.home, place.task.task.name, cohort.refused)
     return cohort
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 
 import pandas as pd
 
@@ -58,6 +59,11 @@ def admit(catalogue: pd.DataFrame, task: Task) -> Admitted:
         reason, detail = reason.mask(broken, "series-incomplete"), detail.mask(broken, without)
     refused = rest[["file"]].assign(reason=reason, detail=detail)
     return Admitted(images=rest[reason == ""], segmentations=truths, refused=refused[reason != ""])
+
+
+def until(images: pd.DataFrame, last: date) -> pd.DataFrame:
+    """Return the rows whose exam has a date, up to and with the last day."""
+    return images[(images["exam"] != "") & (images["exam"] <= last.isoformat())]
 
 
 def _truths(catalogue: pd.DataFrame, task: Task) -> pd.DataFrame:

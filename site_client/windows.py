@@ -2,8 +2,10 @@
 
 A patient belongs to the window of the first eligible exam and stays there for good once the
 window was charged, whatever older exams turn up: ``state/windows/TASK.json`` remembers it, by
-pseudonym. So nobody is in two windows of a task, which is what the ledger counts on. A patient
-without a dated exam is in none. Noise and charge belong to ``round``.
+pseudonym. What is told of a patient ends with the window's last day, however late the window is
+asked for: a machine that came afterwards is not in it. So nobody is in two windows of a task,
+which is what the ledger counts on. A patient without a dated exam is in none. Noise and charge
+belong to ``round``.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,7 @@ from fedrad.shift.blocks import (
 )
 from fedrad.shift.contents import patient_contents
 from fedrad.shift.descriptors import describe
+from fedrad.shift.due import first_day, last_due
 from fedrad.shift.encoder import encode
 from fedrad.shift.extras import describe_more, patient_extras
 from fedrad.shift.moments import LENGTH, patient_moments
@@ -41,7 +44,7 @@ from fedrad.shift.tags import placed
 from fedrad.task import Task, task_hash
 from site_client.catalogue import update_catalogue
 from site_client.dataset import PatientDataset, PatientRecord, load_images, load_split
-from site_client.gate import admit
+from site_client.gate import admit, until
 from site_client.measure import positive_labels
 from site_client.outlines import measured_cases
 from site_client.rosters import Roster, names_of
@@ -73,11 +76,12 @@ class WindowPatients:
 
 
 def refuse_not_due(duty: Duty, clock: Clock) -> None:
-    """Refuse a window that the task does not grant, or whose last day is not over.
+    """Refuse a window that the task does not grant, or that is not due yet.
 
     Raises:
         DeclinedError: No such window, or it is told in other parts.
-        NotReadyError: It is not over: who comes tomorrow could not be counted any more.
+        NotReadyError: It is not over, or its labels are waited for: who comes or is read
+            tomorrow could not be counted any more.
     """
     request, task = duty.request, duty.task
     if request.phase not in phases(task):
@@ -87,10 +91,9 @@ def refuse_not_due(duty: Duty, clock: Clock) -> None:
         raise DeclinedError(f"the task grants {monitoring_of(task).windows} windows")
     if not task.exact and not duty.terms.window_sigma:
         raise DeclinedError("the contract says no noise for windows, so it grants none")
-    calendar = calendar_of(task)
-    if request.round > calendar.closed(clock.now().date()):
-        last = calendar.window(request.round - 1).last
-        raise NotReadyError(f"the window asked for ends on {last}; ask again when it is over")
+    if request.round > last_due(task, request.phase, clock.now().date()):
+        day = first_day(task, request.phase, request.round)
+        raise NotReadyError(f"the window asked for is told from {day} on; ask again then")
 
 
 def load_window(home: Path, duty: Duty, lines: Sequence[Line]) -> WindowPatients:
@@ -109,9 +112,10 @@ def load_window(home: Path, duty: Duty, lines: Sequence[Line]) -> WindowPatients
     known = _memory(home, task)
     _refuse_forgotten(home, task, known, lines)
     load = load_images if duty.request.phase == "window-images" else load_split
-    dataset = load(home, task, "window")
+    last = first_day(task, "window", number) - timedelta(days=1)
+    dataset = load(home, task, "window", last=last)
     catalogue = update_catalogue(home)
-    images = admit(catalogue, task).images
+    images = until(admit(catalogue, task).images, last)
     numbers = {**first_windows(images, task), **known.patients}
     found = [(n, p) for n, p in enumerate(dataset.patients) if numbers.get(p) == number]
     patients = [patient for _, patient in found]

@@ -108,7 +108,7 @@ def test_another_model_does_not_get_a_window_that_was_told(study: TinyStudy) -> 
 def test_a_window_is_not_told_before_its_last_day_is_over(study: TinyStudy) -> None:
     early = ask(study, 1, day="2024-01-31")
     assert (early.outcome, early.reason_code) == ("abstained", "not-ready")
-    assert "ends on 2024-01-31" in audit.read(study.home())[-1]["sentence"]
+    assert "told from 2024-02-01 on" in audit.read(study.home())[-1]["sentence"]
     assert ask(study, 1, day="2024-02-01").outcome == "done"
 
 
@@ -165,6 +165,50 @@ def test_labels_that_come_later_are_a_second_release_under_the_same_cap(tmp_path
     (first, second) = lines(study)
     assert first.sigma == second.sigma > once * 1.3
     assert ask(study, 1, "window").outcome == "refused"
+
+
+def test_labels_that_come_later_are_waited_for(tmp_path: Path) -> None:
+    """January is over on 1 February; its labels are told 28 days later, images at once."""
+    study = watched_study(tmp_path / "run", 'monitoring.labels="later"', *EXACT)
+    assert ask(study, 1, "window-images", day="2024-02-01").outcome == "done"
+    early = ask(study, 1, "window-labels", day="2024-02-28")
+    assert (early.outcome, early.reason_code) == ("abstained", "not-ready")
+    assert ask(study, 0, "window-labels", day="2024-01-28").reason_code == "not-ready"
+    assert count(ask(study, 1, "window-labels", day="2024-02-29"), "labelled") == 12
+
+
+def test_what_comes_after_a_window_is_not_told_in_it(tmp_path: Path) -> None:
+    """Sums are exact here: everybody of January comes again in May, to another machine."""
+    told = []
+    for name, again in (("once", False), ("again", True)):
+        study = watched_study(tmp_path / name, *EXACT)
+        if again:
+            assert _come_again(study) >= 12
+        told.append(ask(study, 1))
+    blocks = [{b.name: b.values.tolist() for b in reply.blocks} for reply in told]
+    assert blocks[0] == blocks[1]
+
+
+def _come_again(study: TinyStudy) -> int:
+    """Give every patient of January another exam in May, of another maker; return how many."""
+    import pydicom
+    from pydicom.uid import generate_uid
+
+    labels = pd.read_csv(study.home().parent / "labels.csv", dtype=str)
+    rows, made = [labels], 0
+    for path in [p for p in study.archive().rglob("*") if p.is_file()]:
+        file = pydicom.dcmread(path)
+        if file.StudyDate.startswith("202401"):
+            new = labels[labels["AccessionNumber"] == file.AccessionNumber]
+            file.StudyDate, file.Manufacturer = "20240520", "Somebody else"
+            file.AccessionNumber = f"{file.AccessionNumber}-2"
+            rows.append(new.assign(AccessionNumber=file.AccessionNumber))
+            file.SOPInstanceUID = file.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+            file.StudyInstanceUID, file.SeriesInstanceUID = generate_uid(), generate_uid()
+            file.save_as(path.with_name(f"{path.stem}-2{path.suffix}"))
+            made += 1
+    pd.concat(rows).to_csv(study.home().parent / "labels.csv", index=False)
+    return made
 
 
 def test_nobody_moves_to_another_window_when_an_older_exam_turns_up(tmp_path: Path) -> None:
