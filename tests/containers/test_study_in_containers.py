@@ -22,7 +22,7 @@ from contained import (
 )
 from deployed import need_nginx
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
