@@ -73,7 +73,7 @@ def panels(run: Run) -> Panels | None:
     by_site = tuple(maps.by_site(strips))
     return Panels(
         windows,
-        tuple(_sentences(run, windows)),
+        tuple(_sentences(run, windows, str(detail.get("problem", "")))),
         tuple(standing.sentences(run, detail.get("apart", []))),
         by_site,
         maps.headline(by_site),
@@ -100,8 +100,10 @@ def spoken_day(text: str) -> str:
     return f"{day.day} {day.strftime('%B %Y')}"
 
 
-def _sentences(run: Run, windows: tuple[str, ...]) -> Iterator[str]:
+def _sentences(run: Run, windows: tuple[str, ...], problem: str) -> Iterator[str]:
     alarms = run.tables["alarms"]
+    if problem:
+        yield f"The windows could not be judged at the last look ({problem}); nothing new is said."
     if windows and not alarms:
         yield f"No hospital has an alarm in the {len(windows)} windows that were judged."
     if not windows:

@@ -63,6 +63,13 @@ def test_without_an_alarm_none_is_said_and_standing_differences_are_no_alarm(fol
     assert "1 notes that are no alarms" in text
 
 
+def test_a_look_that_failed_for_all_is_said(folder: Path) -> None:
+    with Store(folder / "run.sqlite") as store:
+        store.record_event("shift-looked", 3, detail={"problem": "LinAlgError"})
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert "could not be judged at the last look (LinAlgError)" in text
+
+
 def test_a_run_without_windows_has_no_such_section(tmp_path: Path) -> None:
     with Store(tmp_path / "run.sqlite") as store:
         store.record_run(
