@@ -28,14 +28,15 @@ RuntimeOf = Callable[[Context], SiteRuntime]
 _log = logging.getLogger(__name__)
 
 
-def client_app(runtime_of: RuntimeOf) -> ClientApp:
+def client_app(runtime_of: RuntimeOf, sites: dict[SiteRuntime, Site] | None = None) -> ClientApp:
     """Build the app; sites stay warm between messages of one process.
 
     Args:
         runtime_of: From a message's context to the site that answers it.
+        sites: Where they stay, for a caller who has a use for them between messages.
     """
     begin()
-    sites: dict[SiteRuntime, Site] = {}
+    sites = {} if sites is None else sites
 
     def answer(message: Message, context: Context) -> Message:
         runtime = runtime_of(context)

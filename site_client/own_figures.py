@@ -1,8 +1,9 @@
-"""The exact figures of the last measured model on this hospital's own patients, for its screen.
+"""The exact figures of the newest measured model on this hospital's own patients, for its screen.
 
-What a release says is noised; what it was made of is known here before the noise comes. The sums of
-the last evaluation are kept in ``state/figures/``, one file a study, readable by the home's owner
-alone. They never leave: nothing that answers a message reads them. What they become is
+What a release says is noised; what it was made of is known here before the noise comes. Between
+two releases the model of each round is measured here alone (``between``). The newest sums are kept
+in ``state/figures/``, one file a study, readable by the home's owner alone. They never leave:
+nothing that answers a message reads them. What they become is
 ``fedrad.metrics``'s business.
 """
 
@@ -35,20 +36,30 @@ class Figures:
     """One study's last measured model on the patients that a site keeps for measuring."""
 
     study: str
-    round: int
+    round: int  # that made the model; 0: what the study began with
     model_digest: str
     time: str
+    released: bool  # whether the same sums left, noised
     metrics: tuple[Metric, ...]
 
 
 def keep_sums(home: Path, request: Request, blocks: Sequence[Block], clock: Clock) -> None:
-    """Keep the exact sums of one evaluation in place of the last one's.
+    """Keep the exact sums of one model in place of the last one's.
+
+    Args:
+        home: The site's.
+        request: With what the model came: an evaluation brings the model of its own round, a
+            question to train that of the round before.
+        blocks: The sums.
+        clock: Tells when it was measured.
 
     Raises:
         OSError: The disk refused.
     """
+    released = request.phase == "evaluate"
     table = {
-        "round": request.round,
+        "round": request.round if released else request.round - 1,
+        "released": released,
         "model_digest": request.model_digest,
         "time": stamp(clock),
         "blocks": [
@@ -80,11 +91,12 @@ def _figures(path: Path, task: Task) -> Figures:
         table = json.loads(path.read_text(encoding="utf-8"))
         blocks = tuple(map(_block, table["blocks"]))
         number, digest, time = int(table["round"]), str(table["model_digest"]), str(table["time"])
+        released = bool(table["released"])
     except (ValueError, KeyError, TypeError):
         line = f"{path} is damaged; the next evaluation writes it anew"
         raise DamagedStateError(line) from None
     metrics = measure(blocks, task, np.random.default_rng(_SEED))
-    return Figures(path.stem, number, digest, time, metrics)
+    return Figures(path.stem, number, digest, time, released, metrics)
 
 
 def _plain(value: float) -> float | None:

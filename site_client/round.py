@@ -33,6 +33,7 @@ from fedrad.models.networks import build
 from fedrad.parameters import Parameters, digest, load_whole
 from fedrad.privacy.ledger import Charge, as_table
 from fedrad.privacy.mechanisms import noise_source
+from fedrad.progress import Say, silent
 from fedrad.protocol.messages import Block, Reply, Request, reply_id
 from fedrad.shift.agreed import SHARES
 from fedrad.site_report import noised
@@ -40,6 +41,7 @@ from fedrad.starting_weights import refuse_other_start
 from site_client import audit, guard, outbox, outcomes, own_figures, pairs, study, windows
 from site_client.approvals import refuse_unapproved
 from site_client.augmentation import augmenter
+from site_client.between import Asked, QuestionCameError, Quiet, leave_if
 from site_client.dataset import load_split
 from site_client.device import device_of
 from site_client.journal import Journal
@@ -98,11 +100,12 @@ class Site:
     """One site answering requests; it keeps its datasets and its network between them."""
 
     def __init__(self, runtime: SiteRuntime, clock: Clock | None = None) -> None:
-        self._runtime, self._home = runtime, runtime.home
+        self.runtime, self._home = runtime, runtime.home
         self._clock = clock or SystemClock()
         self._journal = Journal(runtime.home, self._clock)
         self._modules: dict[str, nn.Module] = {}
         self._sources: dict[tuple[str, Split], _Loaded] = {}
+        self._unmeasured: Duty | None = None  # the newest model that trained here
 
     def answer(self, request: Request, model: Parameters) -> Reply:
         """Answer one request.
@@ -143,6 +146,29 @@ class Site:
         """
         return self._answer_without(request, read_site(self._home), error)
 
+    def look(self, asked: Asked) -> None:
+        """Measure the newest model for this site's own screen, in a quiet moment.
+
+        Args:
+            asked: Whether somebody asks; then what was begun is left, and the next call begins
+                anew.
+        """
+        duty, self._unmeasured = self._unmeasured, None
+        if duty is None:
+            return
+        try:
+            module, say = self._module(duty), partial(_leave, asked)
+            source = Quiet(self._source(duty, "audit", say=say), asked)
+            blocks = measure_split(module, source, duty.task)
+            own_figures.keep_sums(self._home, duty.request, blocks, self._clock)
+        except QuestionCameError:
+            self._unmeasured = duty
+        except (FedradError, OSError) as error:
+            sentence = (
+                f"round {duty.request.round}: the model could not be measured for this screen"
+            )
+            self._warn(f"{sentence}: {outcomes.sentence(error)}")
+
     @property
     def _phases(self) -> dict[str, Callable[[Duty, Reply], Reply]]:
         whole: dict[str, Callable[[Duty, Reply], Reply]] = dict.fromkeys(SHARES, self._window)
@@ -166,6 +192,7 @@ class Site:
         )
         outbox.keep(self._home, made)
         self._journal.settle(made.reply_id, steps=made.steps)
+        self._unmeasured = duty
         if trained.skipped:
             self._warn(
                 f"round {reply.round}: {trained.skipped} gradients of patients were not finite "
@@ -181,6 +208,7 @@ class Site:
         blocks = measure_split(module, source, duty.task)
         with suppress(OSError):  # a full disk keeps no figures for the site's own screen
             own_figures.keep_sums(self._home, duty.request, blocks, self._clock)
+            self._unmeasured = None
         if charge.exact:
             blocks = (*blocks, exact_of_split(module, source, duty.task))
         return self._released(duty, reply, blocks, charge)
@@ -242,7 +270,7 @@ class Site:
         ask = guard.Ask(
             task=duty.task,
             charge=charge,
-            simulated=self._runtime.simulated,
+            simulated=self.runtime.simulated,
             revisions=known.revisions(duty.task.task.name, lines),
             charged=known.plans,
         )
@@ -271,7 +299,7 @@ class Site:
         of_task = (line for line in lines[seen:] if line.task_hash == reply.task_hash)
         return replace(reply, events=tuple(map(as_table, of_task)), ledger_head=head)
 
-    def _source(self, duty: Duty, split: Split) -> PatientSource:
+    def _source(self, duty: Duty, split: Split, *, say: Say = silent) -> PatientSource:
         """Return the split's patients, keeping what a fixed stem made of their images.
 
         They are looked up anew when the hospital changes a setting, a label or a list of
@@ -281,12 +309,12 @@ class Site:
         if key not in self._sources or self._sources[key].stamp != now:
             if apply_lists(self._home, duty.settings, self._clock).left:
                 self._sources.clear()
-            dataset = load_split(self._home, duty.task, split)
+            dataset = load_split(self._home, duty.task, split, say=say)
             for sentence in (*dataset.warnings, *guard.few(duty.settings, split, len(dataset))):
                 self._warn(f"{duty.task.task.name}, {split} patients: {sentence}")
             source = kept_features(self._network(duty), dataset, duty.task)
             self._sources[key] = _Loaded(now, source, dataset.roster)
-            if not self._runtime.simulated:  # a simulation tries tasks that no site approved
+            if not self.runtime.simulated:  # a simulation tries tasks that no site approved
                 evict(self._home, duty.settings.approval.studies)
         return self._sources[key].source
 
@@ -322,17 +350,17 @@ class Site:
             batches=self._chance(duty, "batches"),
             noise=self._noise(duty, "step noise") if private else None,
             proximal=duty.task.federation.strategy.proximal,
-            pause=self._runtime.pause,
+            pause=self.runtime.pause,
         )
 
     def _chance(self, duty: Duty, purpose: str) -> np.random.Generator:
-        seed = self._runtime.simulation_seed
+        seed = self.runtime.simulation_seed
         if seed is None:
             return noise_source()
         return seeds.stream(seed, duty.settings.site.name, duty.request.round, purpose)
 
     def _noise(self, duty: Duty, purpose: str) -> np.random.Generator:
-        seed = self._runtime.simulation_seed
+        seed = self.runtime.simulation_seed
         if seed is None:
             return noise_source()
         return noise_source(seeds.key(seed, duty.settings.site.name, duty.request.round, purpose))
@@ -390,6 +418,10 @@ class Site:
             ledger_head=reply.ledger_head,
             **detail,
         )
+
+
+def _leave(asked: Asked, _: str) -> None:
+    leave_if(asked)
 
 
 def _query(duty: Duty, reply: Reply) -> Reply:

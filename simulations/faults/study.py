@@ -26,6 +26,7 @@ from fedrad.clock import Clock
 from fedrad.contract import Contract, write_contract
 from fedrad.metrics import classification
 from fedrad.parameters import Parameters, digest
+from fedrad.progress import Say, silent
 from fedrad.protocol.messages import Block
 from fedrad.task import Task, parse_task, task_hash, write_task
 from simulations.faults.events import ROUNDS, SITES
@@ -226,8 +227,8 @@ class StudySite(Site):
     def _module(self, duty: Duty) -> Any:
         return Work(duty, self._home, self.truth, self.reached)
 
-    def _source(self, duty: Duty, split: Split) -> Any:
-        del split
+    def _source(self, duty: Duty, split: Split, *, say: Say = silent) -> Any:
+        del split, say
         return range(duty.terms.patients_agreed)
 
 

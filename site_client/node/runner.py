@@ -1,7 +1,8 @@
 """The process that works on patients: ``python -m site_client.node.runner``.
 
 It answers one task after the other with the installed ClientApp and stays warm between
-them: libraries, prepared images and the network's fixed part stay in memory. It can be ended
+them: libraries, prepared images and the network's fixed part stay in memory. While none is there
+it measures the newest model for the hospital's own screen. It can be ended
 at any time: what was charged is on disk before a patient is read. Outside the site's hours
 it waits between two training steps.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 import sys
 import time
 from base64 import b64decode
@@ -37,7 +39,7 @@ from site_client.approvals import refuse_unapproved_software
 from site_client.device import device_of
 from site_client.node.worker import BEGUN, DONE, LOST, PAUSING, READY, WORKING
 from site_client.pausing import works_now
-from site_client.round import SiteRuntime
+from site_client.round import Site, SiteRuntime
 from site_client.settings import read_site
 
 _LOOK_S = 5.0
@@ -53,16 +55,20 @@ def main(home: Path) -> None:
     settings = read_site(home)
     refuse_unapproved_software(home, settings)
     device_of(settings.resources.device)
-    app = installed_app(home, say)
+    site = Site(SiteRuntime(home, pause=partial(_wait_for_hours, home, say)))
+    app = installed_app(home, site, say)
     say(READY)
     for line in sys.stdin:
         say(_work(json.loads(line), app))
+        if _works(home):
+            _look(site)
 
 
-def installed_app(home: Path, say: Callable[[str], None]) -> Callable[[Message, Context], Message]:
+def installed_app(
+    home: Path, site: Site, say: Callable[[str], None]
+) -> Callable[[Message, Context], Message]:
     """Return the site's app, which refuses what came too late without reading a patient."""
-    runtime = SiteRuntime(home, pause=partial(_wait_for_hours, home, say))
-    app: ClientApp = client_app(lambda _: runtime)
+    app: ClientApp = client_app(lambda _: site.runtime, {site.runtime: site})
 
     def answered(message: Message, context: Context) -> Message:
         say(BEGUN)
@@ -105,6 +111,17 @@ def _work(task: dict[str, str], app: Callable[[Message, Context], Message]) -> s
         _log.warning("an answer was not handed over: %s", type(error).__name__)
         return LOST
     return DONE
+
+
+def _look(site: Site) -> None:
+    """Measure the newest model for the site's own screen until the next task comes.
+
+    The launcher sends none before it heard of the last one, so none waits in a buffer.
+    """
+    try:
+        site.look(lambda: bool(select.select([sys.stdin], [], [], 0.0)[0]))
+    except Exception as error:  # noqa: BLE001  # nobody asked for it, so nobody is told
+        _log.warning("the model was not measured: %s", type(error).__name__)
 
 
 def _wait_for_hours(home: Path, say: Callable[[str], None]) -> None:

@@ -19,7 +19,7 @@ from simulations.worker import Desk
 from site_client import audit
 from site_client.app import client_app
 from site_client.node.runner import installed_app
-from site_client.round import SiteRuntime
+from site_client.round import Site, SiteRuntime
 
 
 def deliver(study: TinyStudy, request: Request) -> Message:
@@ -105,7 +105,8 @@ def test_a_question_that_comes_too_late_is_in_the_record(study: TinyStudy) -> No
     said: list[str] = []
     message = _request(study)
     message.metadata.__dict__["_created_at"] = time.time() - 1e6
-    reply = installed_app(study.home(), said.append)(message, _context())
+    site = Site(SiteRuntime(study.home()))
+    reply = installed_app(study.home(), site, said.append)(message, _context())
     assert "after its deadline: not worked on" in reply.error.reason
     came, why = audit.read(study.home())[-2:]
     assert (came["kind"], came["digest"]) == ("received", request_digest(study.ask()))
