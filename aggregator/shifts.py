@@ -28,7 +28,7 @@ from fedrad.shift.statistics import (
     middle,
     readings,
 )
-from fedrad.shift.windows import Released, large_enough, together
+from fedrad.shift.windows import Released, large_enough, patients, together
 
 AS_BEFORE = 0.05  # p value from which a channel is said to be as before
 SPOKEN = {
@@ -50,6 +50,7 @@ class History:
     seen: tuple[dict[Key, View], ...]
     references: tuple[Reference, ...]  # one for each kind of release
     told: tuple[tuple[Released, ...], ...]  # of each kind the windows after its reference
+    larger: tuple[float, ...]  # of each kind patients of these over those of its first windows
 
     @property
     def before(self) -> dict[Key, View]:
@@ -59,8 +60,8 @@ class History:
     def judged(self, share: float) -> Judgement:
         """Return what is said of the site at a share of the stated false alarms."""
         found: dict[str, float] = {}
-        for reference in self.references:
-            found |= thresholds(reference, windows=WINDOWS, share=share)
+        for reference, larger in zip(self.references, self.larger, strict=True):
+            found |= thresholds(reference, windows=WINDOWS, share=share, larger=larger)
         return alarms.judge(self.found, found)
 
     def since(self, first: int, last: int) -> tuple[tuple[Released, Reference], ...]:
@@ -92,7 +93,7 @@ def history_of(site: str, kinds: Sequence[Sequence[Released]], layout: Layout) -
     """
     found: dict[str, dict[str, Reading]] = {}
     seen: dict[str, dict[Key, View]] = {}
-    references, told = [], []
+    references, told, larger = [], [], []
     for releases in kinds:
         _refuse_disorder(site, releases)
         windows = large_enough(releases)
@@ -100,6 +101,7 @@ def history_of(site: str, kinds: Sequence[Sequence[Released]], layout: Layout) -
             before = reference_of(windows[:WINDOWS], layout)
             references.append(before)
             told.append(windows[WINDOWS:])
+            larger.append(_mean(windows[WINDOWS:]) / _mean(windows[:WINDOWS]))
             for window in windows[WINDOWS:]:
                 name = window.windows[0]
                 found.setdefault(name, {}).update(readings(window, before, layout))
@@ -114,6 +116,7 @@ def history_of(site: str, kinds: Sequence[Sequence[Released]], layout: Layout) -
         tuple(seen[name] for name in names),
         tuple(references),
         tuple(told),
+        tuple(larger),
     )
 
 
@@ -187,6 +190,11 @@ def apart(records: Mapping[str, Released], layout: Layout, site: str, channel: s
             parts[distance(view, rest, spread)[1]] = moved(view, rest)
     said = parts[min(parts)] if parts else ""
     return said.replace(" before", " elsewhere").replace(" now", " here")
+
+
+def _mean(windows: Sequence[Released]) -> float:
+    """Return the noised number of patients of a window in the mean, one at least."""
+    return max(1.0, sum(patients(window) for window in windows) / len(windows))
 
 
 def _refuse_disorder(site: str, releases: Sequence[Released]) -> None:

@@ -5,8 +5,9 @@ part is cut to ``ONE_WINDOW`` of it, the change must be dated before it, and the
 largest part must be ``REST`` of it. Where one reading is far off and no other is near it, the
 rest must pass the whole threshold. So one bad window is a note, two in a row may be an alarm.
 Thresholds hold the stated share of false alarms over a stated number of windows, by drawing
-whole paths at a site without change. The noisy reference is drawn once a path and stays: it
-moves all readings of a path together, which thresholds for independent windows would miss.
+whole paths at a site without change, the more the rarer an alarm may be. The noisy reference is
+drawn once a path and stays: it moves all readings of a path together, which thresholds for
+independent windows would miss, and the more so the larger later windows are.
 
 References:
     [1] Page, Continuous Inspection Schemes, Biometrika 41, 1954.
@@ -28,7 +29,8 @@ from fedrad.shift.reference import Reference, Spread
 from fedrad.shift.statistics import DIRECTED, joined
 
 Floats = npt.NDArray[np.float64]
-Parts = tuple[tuple[int, float], ...]  # of each: number of values, how unsure its variance is
+Part = tuple[int, float, float]
+"""Number of values, how unsure their variance is, how many later windows the reference is worth."""
 
 DRIFTS: Mapping[str, float] = {"label": 1.75, "concept": 1.1}
 """What is taken off a reading by channel: much of prevalence, which has seasons."""
@@ -38,11 +40,14 @@ REST = 0.55
 LONE = 5.0  # a reading from which one window may be alone in what it says
 NEAR = 2.0  # times the next reading, above which it is alone
 PATHS = 1500
+FEWEST = 7  # of the drawn paths that a share is read off
+DOUBLINGS = 6  # of the paths at most
 HORIZON = 50  # windows
 STATED = 0.10  # share of unchanged sites with an alarm within the horizon
 WEIGHTS: Mapping[str, float] = {"image": 0.30, "label": 0.15, "concept": 0.40, "population": 0.15}
 """How the stated share is divided; tags alone raise no alarm but need a threshold for notes."""
 NOTES = 0.25
+_RIDGE = 1e-12  # without any noise shares add up to 1 exactly: no variance in one direction
 _SEED = 20261121
 _LARGEST = 60.0
 
@@ -122,41 +127,55 @@ def change(z: Sequence[float]) -> int:
     return int(np.argmax(np.maximum(total, 0.0) ** 2 / np.maximum(number, 1.0)))
 
 
-def thresholds(reference: Reference, *, windows: int, share: float = 1.0) -> dict[str, float]:
-    """Return each channel's threshold for windows like those that made the reference.
+def thresholds(
+    reference: Reference, *, windows: int, share: float = 1.0, larger: float = 1.0
+) -> dict[str, float]:
+    """Return each channel's threshold.
 
     Args:
         reference: Decides which parts there are and what is uncertain about them.
         windows: How many windows it was made of.
         share: Of the stated false alarms, in (0, 1]: less where several sites are judged.
+        larger: Patients of a later window over those of one of the reference's, in the mean;
+            windows that are no larger have one threshold.
     """
     found = {}
     for channel in dict.fromkeys(channel for channel, _ in reference.parts):
         parts = tuple(
-            (len(view.values), _uncertain(view, spread))
+            _part(view, spread, windows, larger)
             for (own, _), (view, spread) in reference.parts.items()
             if own == channel
         )
         stated = share * STATED * WEIGHTS.get(channel, NOTES)
-        found[channel] = _threshold(channel, parts, windows, stated)
+        found[channel] = _threshold(channel, parts, stated)
     return found
 
 
-def _uncertain(view: View, spread: Spread) -> float:
-    """Return how unsure the variance of a part is: a relative deviation, in steps of .05."""
-    if len(spread.factors) == 1:
-        return 0.0
+def _part(view: View, spread: Spread, windows: int, larger: float) -> Part:
     part = spread.patients / np.outer(view.counts, view.counts) ** 0.5
-    whole = spread.factor * part + view.noise
+    whole = spread.factor * part + view.noise + _RIDGE * np.eye(len(view.values))
     of_patients = float(np.trace(np.linalg.solve(whole, part))) / len(view.values)
     deviation = float(np.sqrt(spread.weights @ (spread.factors - spread.factor) ** 2))
-    return math.ceil(20 * of_patients * deviation) / 20
+    uncertain = math.ceil(20 * of_patients * deviation) / 20
+    worth = windows * _worth(min(spread.factor * of_patients, 1.0), larger)
+    return len(view.values), uncertain, worth
 
 
-@lru_cache(maxsize=256)
-def _threshold(channel: str, parts: Parts, windows: int, share: float) -> float:
+def _worth(of_patients: float, larger: float) -> float:
+    """Return a later window's variance over that of one of the reference's, 1 at most.
+
+    With g times the patients that of patients falls as 1 / g, that of noise as 1 / g². In steps
+    of √2 to the nearest: windows that are alike but for chance have one threshold, drawn once.
+    """
+    worth = of_patients / larger + (1 - of_patients) / larger**2
+    return float(2 ** (-max(0, round(-2 * math.log2(worth))) / 2))
+
+
+@lru_cache(maxsize=4096)
+def _threshold(channel: str, parts: tuple[Part, ...], share: float) -> float:
     """Return the least threshold that at most ``share`` of unchanged paths pass."""
-    z, drift = _null_z(channel == DIRECTED, parts, windows), drift_of(channel)
+    doublings = min(max(0, math.ceil(math.log2(FEWEST / (share * PATHS)))), DOUBLINGS)
+    z, drift = _null_z(channel == DIRECTED, parts, doublings), drift_of(channel)
     low, high = drift, _LARGEST
     while high - low > 0.01:
         middle = (low + high) / 2
@@ -166,19 +185,29 @@ def _threshold(channel: str, parts: Parts, windows: int, share: float) -> float:
 
 
 @lru_cache(maxsize=64)
-def _null_z(directed: bool, parts: Parts, windows: int) -> Floats:
+def _null_z(directed: bool, parts: tuple[Part, ...], doublings: int) -> Floats:
     """Return readings of a channel on unchanged paths, (paths, windows)."""
-    rng = np.random.default_rng(_SEED)
+    if not doublings:
+        return _drawn_z(directed, parts, np.random.default_rng(_SEED))
+    before = _null_z(directed, parts, doublings - 1)
+    more = [
+        _drawn_z(directed, parts, np.random.default_rng((_SEED, number)))
+        for number in range(len(before) // PATHS, 2 * len(before) // PATHS)
+    ]
+    return np.concatenate([before, *more])
+
+
+def _drawn_z(directed: bool, parts: tuple[Part, ...], rng: np.random.Generator) -> Floats:
     p = np.ones((PATHS, HORIZON))
-    for size, uncertain in parts:
-        found = _null_p(size, windows, rng, spread=uncertain)
+    for size, uncertain, worth in parts:
+        found = _null_p(size, worth, rng, spread=uncertain)
         if directed:
-            found = _null_directed(size, windows, rng)
+            found = _null_directed(size, worth, rng)
         p = np.minimum(p, found)
     return np.asarray(norm.isf(np.clip(p * len(parts), 1e-15, 1 - 1e-15)))
 
 
-def _null_p(size: int, windows: int, rng: np.random.Generator, *, spread: float) -> Floats:
+def _null_p(size: int, windows: float, rng: np.random.Generator, *, spread: float) -> Floats:
     """Return p values of unchanged paths.
 
     Where ``spread`` is not 0, a path's windows vary by a factor about 1 that is not known.
@@ -192,16 +221,17 @@ def _null_p(size: int, windows: int, rng: np.random.Generator, *, spread: float)
     return np.asarray(chi2.sf(rows, size).mean(axis=-1))
 
 
-def _null_directed(size: int, windows: int, rng: np.random.Generator) -> Floats:
+def _null_directed(size: int, windows: float, rng: np.random.Generator) -> Floats:
     """Return p values of a part that is read both ways, as ``statistics`` joins them."""
     rest = _null_rest(size, windows, rng)
     return joined(chi2.sf(np.square(rest).sum(axis=-1), size), norm.sf(rest[..., 0]))
 
 
-def _null_rest(size: int, windows: int, rng: np.random.Generator) -> Floats:
+def _null_rest(size: int, windows: float, rng: np.random.Generator) -> Floats:
     """Return differences to the reference on unchanged paths in whitened coordinates.
 
-    A window's own part has variance w, the reference's w / k, drawn once a path; together 1.
+    A window's own part has variance w, the reference's w / k where it is worth k windows, drawn
+    once a path; together 1.
     """
     own = windows / (windows + 1)
     fixed = rng.standard_normal((PATHS, 1, size)) * np.sqrt(1 - own)

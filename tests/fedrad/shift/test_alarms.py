@@ -12,7 +12,17 @@ from scipy.stats import norm
 from window_patients import reference
 
 from fedrad.shift.alarms import judge
-from fedrad.shift.cusum import DRIFT, LONE, NEAR, REST, _highest, _threshold, path, thresholds
+from fedrad.shift.cusum import (
+    DRIFT,
+    LONE,
+    NEAR,
+    REST,
+    _highest,
+    _threshold,
+    _worth,
+    path,
+    thresholds,
+)
 from fedrad.shift.estimates import CHANNELS
 from fedrad.shift.statistics import Reading
 
@@ -92,12 +102,50 @@ def test_a_sum_is_never_negative_and_dates_its_own_rise(z: list[float], threshol
 
 def test_thresholds_hold_their_share_of_false_alarms_on_other_draws() -> None:
     """Normal readings with a reference of six windows, drawn another way than the threshold."""
-    threshold = _threshold("population", ((1, 0.0),), 6, 0.10)
+    threshold = _threshold("population", ((1, 0.0, 6.0),), 0.10)
     rng = np.random.default_rng(3)
     offset = rng.standard_normal((4000, 1)) / np.sqrt(6)
     both = np.abs(offset + rng.standard_normal((4000, 50))) / np.sqrt(1 + 1 / 6)
     passed = np.mean(_highest(norm.isf(2 * norm.sf(both)), threshold, DRIFT) > threshold)
     assert 0.075 < passed < 0.125
+
+
+def passing(threshold: float, sizes: tuple[float, float], *, paths: int) -> float:
+    """The share of unchanged paths that pass, of windows drawn with their own variances.
+
+    ``sizes`` are the variances of the reference and of a later window; in patients and noise.
+    """
+    rng = np.random.default_rng(3)
+    offset = rng.standard_normal((paths, 1)) * np.sqrt(sizes[0])
+    both = offset + rng.standard_normal((paths, 50)) * np.sqrt(sizes[1])
+    z = norm.isf(2 * norm.sf(np.abs(both) / np.sqrt(sum(sizes))))
+    return float(np.mean(_highest(z, threshold, DRIFT) > threshold))
+
+
+@pytest.mark.parametrize("larger", [2.0, 3.0])
+def test_windows_that_grew_have_thresholds_that_hold_their_share(larger: float) -> None:
+    """Of a window's variance .6 is of patients, .4 of noise; six make the reference."""
+    later = 0.6 / larger + 0.4 / larger**2
+    same, own = (
+        _threshold("population", ((1, 0.0, 6 * worth),), 0.1)
+        for worth in (1.0, _worth(0.6, larger))
+    )
+    assert passing(same, (1 / 6, later), paths=4000) > 0.13
+    assert passing(own, (1 / 6, later), paths=4000) < 0.115
+
+
+def test_windows_of_the_reference_s_size_have_the_thresholds_that_they_had() -> None:
+    before = reference(np.random.default_rng(5))
+    plain = thresholds(before, windows=6)
+    assert all(thresholds(before, windows=6, larger=g) == plain for g in (0.4, 0.95, 1.06))
+    assert plain["population"] < thresholds(before, windows=6, larger=2.0)["population"]
+
+
+def test_one_site_of_very_many_still_has_its_share_of_false_alarms() -> None:
+    """Shares of which 1,500 paths would hold less than one."""
+    rare, rarer = (_threshold("population", ((1, 0.0, 6.0),), s) for s in (6e-4, 4e-4))
+    assert rare < rarer
+    assert passing(rare, (1 / 6, 1.0), paths=20_000) < 1.1e-3
 
 
 def test_a_bad_window_needs_a_whole_threshold_of_others_to_become_an_alarm() -> None:
@@ -130,5 +178,5 @@ def test_a_share_of_the_false_alarms_raises_every_threshold() -> None:
 
 
 def test_a_rarer_alarm_needs_a_higher_sum() -> None:
-    lower, higher = (_threshold("population", ((2, 0.0),), 6, share) for share in (0.10, 0.02))
+    lower, higher = (_threshold("population", ((2, 0.0, 6.0),), share) for share in (0.10, 0.02))
     assert higher > lower
