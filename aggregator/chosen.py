@@ -1,4 +1,4 @@
-"""Which model of a run leaves it: the last promoted one, else the one that the run stands on.
+"""Which model of a run leaves it: the one promoted last, else the one that the run stands on.
 
 A round that was held or left by a rollback gives no model. What is taken is what was measured
 and released: the average where the task averages.
@@ -7,6 +7,7 @@ and released: the average where the task averages.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def choose(run: Path, number: int | None = None) -> Chosen:
 
     Args:
         run: The run's folder; read only.
-        number: The round; ``None``: the last promoted one, else the one that the run stands on.
+        number: The round; ``None``: the one promoted last, else the one that the run stands on.
 
     Raises:
         SettingsError: The folder holds no run.
@@ -50,7 +51,8 @@ def choose(run: Path, number: int | None = None) -> Chosen:
     tables = read_tables(run / DATABASE, ("rounds", "events", "releases"))
     line = lineage(tables["rounds"], tables["events"])
     promoted = {int(row["round"]): row for row in tables["releases"] if _promotes(row)}
-    wanted = _last(line, promoted) if number is None else number
+    order = [int(row["round"]) for row in tables["events"] if row["kind"] == "promoted"]
+    wanted = _last(line, promoted, order) if number is None else number
     if wanted not in line.line:
         made = ", ".join(map(str, line.line)) or "none yet"
         raise RunError(f"round {wanted} gave no model that the run stands on; these did: {made}")
@@ -74,6 +76,8 @@ def _promotes(row: Row) -> bool:
     return str(row["decision"]) == PROMOTE
 
 
-def _last(line: Lineage, promoted: dict[int, Row]) -> int:
+def _last(line: Lineage, promoted: dict[int, Row], order: Sequence[int]) -> int:
+    """Return the round whose promotion came last; a person may have gone back to an older one."""
     standing = [number for number in line.line if number in promoted]
-    return standing[-1] if standing else line.stands
+    latest = [number for number in order if number in standing]
+    return (latest or standing or [line.stands])[-1]

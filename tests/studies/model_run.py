@@ -50,7 +50,9 @@ def write_model_run(
             for site in SITES
         )  # fmt: skip
         for number in range(1, rounds + 1):
-            _write_round(store, run, task, number, promoted=number in promoted)
+            _write_round(store, run, task, number)
+        for number in promoted:
+            _promote(store, task, number)
     return run
 
 
@@ -92,7 +94,7 @@ def voxels(seed: int = 1) -> np.ndarray:
     return rng.integers(-1000, 400, (7, 20, 24)).astype(np.int16)
 
 
-def _write_round(store: Store, run: Path, task: Task, number: int, *, promoted: bool) -> None:
+def _write_round(store: Store, run: Path, task: Task, number: int) -> None:
     model = whole(trained(task, number))
     state = checkpoints.RoundState(
         round=number, committed=number, model_digest=digest(model), accepted={}
@@ -101,9 +103,11 @@ def _write_round(store: Store, run: Path, task: Task, number: int, *, promoted: 
     store.start_round(number)
     for name in ("received", "folded", "committed"):
         store.record_round(number, name)
-    if promoted:
-        row = Release(
-            round=number, model_digest=digest(model), decision="promote", by="Ada",
-            reasons_json='["no harm shown"]', signature="",
-        )  # fmt: skip
-        store.record([row])
+
+
+def _promote(store: Store, task: Task, number: int) -> None:
+    row = Release(
+        round=number, model_digest=digest(whole(trained(task, number))), decision="promote",
+        by="Ada", reasons_json='["no harm shown"]', signature="",
+    )  # fmt: skip
+    store.record_event("promoted", number, detail={}, also=(row,))

@@ -43,6 +43,13 @@ def test_the_promoted_model_leaves_and_not_the_last(everything: Path) -> None:
         assert torch.equal(released.network()(images), trained(TASK, 1)(images))
 
 
+def test_of_two_promoted_models_the_one_promoted_last_leaves(tmp_path: Path) -> None:
+    """A person went back to the older one: it is in use, and watched."""
+    run = write_model_run(tmp_path / "run", promoted=[2, 1])
+    about = write_model(run, tmp_path / "out", Wishes(), key=None, say=silent).about
+    assert (about.round, about.decision) == (1, "promoted")
+
+
 def test_without_a_promotion_the_last_model_leaves_and_says_so(tmp_path: Path) -> None:
     run = write_model_run(tmp_path / "run")
     about = write_model(run, tmp_path / "out", Wishes(), key=None, say=silent).about
