@@ -267,7 +267,7 @@ def write_site_home(home: Path, *, odd_study: str = "") -> Path:
         correspondence.received(home, asked, 9_000)
         correspondence.sent(home, reply, 1_400)
         if study == history.name:
-            own_figures.keep_sums(home, asked, blocks, SystemClock())
+            own_figures.keep_sums(home, asked, blocks, SystemClock(), without=blocks)
     return home
 
 

@@ -111,6 +111,20 @@ def subtract(
     return {name: np.asarray(left[name] - right[name]) for name in left}
 
 
+def without_part(
+    whole: Mapping[str, npt.NDArray[Any]], part: Mapping[str, npt.NDArray[Any]], *, share: float
+) -> Parameters:
+    """Return (w - c v) / (1 - c) with v = ``part`` and c = ``share``, in (0, 1).
+
+    Computed in float64, in the dtype of ``whole``; tensors that the part does not have stay.
+    """
+    found = dict(whole)
+    for name, own in part.items():
+        rest = (whole[name].astype(np.float64) - share * own.astype(np.float64)) / (1 - share)
+        found[name] = rest.astype(whole[name].dtype)
+    return found
+
+
 def joint_norm(parameters: Mapping[str, npt.NDArray[Any]]) -> float:
     """Return the L2 norm over all tensors together, summed in float64."""
     squares = (float(np.square(t, dtype=np.float64).sum()) for t in parameters.values())

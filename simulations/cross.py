@@ -20,7 +20,7 @@ from aggregator import checkpoints, tables
 from aggregator.lineage import read_lineage
 from aggregator.run_folder import DATABASE
 from aggregator.store import Store
-from fedrad.parameters import Parameters, read_safetensors
+from fedrad.parameters import Parameters, read_safetensors, without_part
 from simulations.arms import Study
 from simulations.baselines import Trained, quality, site_source, values_of, workers
 from site_client.measure import positive_labels
@@ -90,16 +90,9 @@ def without_own(run: Path, names: list[str]) -> tuple[int, Parameters, dict[str,
 def left_out(
     whole: Parameters, before: Parameters, update: Parameters, *, share: float
 ) -> Parameters:
-    """Return (w - c v) / (1 - c) with v = ``before`` + ``update`` and c = ``share``, in (0, 1).
-
-    Tensors that the update does not have stay as they are.
-    """
-    found = dict(whole)
-    for name, moved in update.items():
-        own = before[name].astype(np.float64) + moved
-        rest = (whole[name].astype(np.float64) - share * own) / (1 - share)
-        found[name] = rest.astype(whole[name].dtype)
-    return found
+    """Return the model without the part ``before`` + ``update``; see ``without_part``."""
+    own = {name: before[name].astype(np.float64) + moved for name, moved in update.items()}
+    return without_part(whole, own, share=share)
 
 
 def _update(run: Path, number: int, site: str) -> Parameters:

@@ -41,35 +41,48 @@ class Figures:
     time: str
     released: bool  # whether the same sums left, noised
     metrics: tuple[Metric, ...]
+    without: dict[str, float | None]  # the same without this site's last part; empty: not computed
 
 
-def keep_sums(home: Path, request: Request, blocks: Sequence[Block], clock: Clock) -> None:
+def keep_sums(
+    home: Path,
+    request: Request,
+    blocks: Sequence[Block],
+    clock: Clock,
+    *,
+    without: Sequence[Block] = (),
+) -> None:
     """Keep the exact sums of one model in place of the last one's.
 
     Args:
         home: The site's.
-        request: With what the model came: an evaluation brings the model of its own round, a
-            question to train that of the round before.
+        request: With what the model came.
         blocks: The sums.
         clock: Tells when it was measured.
+        without: The sums of the model without this site's last part (``own_part``).
 
     Raises:
         OSError: The disk refused.
     """
-    released = request.phase == "evaluate"
     table = {
-        "round": request.round if released else request.round - 1,
-        "released": released,
+        "round": round_of(request),
+        "released": request.phase == "evaluate",
         "model_digest": request.model_digest,
         "time": stamp(clock),
-        "blocks": [
-            {"name": block.name, "values": list(map(_plain, block.values.tolist()))}
-            for block in blocks
-        ],
+        "blocks": list(map(_row, blocks)),
+        "without": list(map(_row, without)),
     }
     path = home / FOLDER / f"{study_folder(home, request.study).name}.json"
     durable.write_json(path, table)
     path.chmod(0o600)
+
+
+def round_of(request: Request) -> int:
+    """Return the round that made the model that came with a question.
+
+    An evaluation brings the model of its own round, a question to train that of the round before.
+    """
+    return request.round if request.phase == "evaluate" else request.round - 1
 
 
 def read_figures(home: Path) -> tuple[Figures, ...]:
@@ -89,14 +102,20 @@ def read_figures(home: Path) -> tuple[Figures, ...]:
 def _figures(path: Path, task: Task) -> Figures:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        blocks = tuple(map(_block, table["blocks"]))
+        blocks, rest = (tuple(map(_block, table[name])) for name in ("blocks", "without"))
         number, digest, time = int(table["round"]), str(table["model_digest"]), str(table["time"])
         released = bool(table["released"])
     except (ValueError, KeyError, TypeError):
         line = f"{path} is damaged; the next evaluation writes it anew"
         raise DamagedStateError(line) from None
     metrics = measure(blocks, task, np.random.default_rng(_SEED))
-    return Figures(path.stem, number, digest, time, released, metrics)
+    found = measure(rest, task, np.random.default_rng(_SEED)) if rest else ()
+    without = {metric.name: metric.value for metric in found}
+    return Figures(path.stem, number, digest, time, released, metrics, without)
+
+
+def _row(block: Block) -> dict[str, Any]:
+    return {"name": block.name, "values": list(map(_plain, block.values.tolist()))}
 
 
 def _plain(value: float) -> float | None:

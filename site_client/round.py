@@ -38,7 +38,7 @@ from fedrad.protocol.messages import Block, Reply, Request, reply_id
 from fedrad.shift.agreed import SHARES
 from fedrad.site_report import noised
 from fedrad.starting_weights import refuse_other_start
-from site_client import audit, guard, outbox, outcomes, own_figures, pairs, study, windows
+from site_client import audit, guard, outbox, outcomes, own_figures, own_part, pairs, study, windows
 from site_client.approvals import refuse_unapproved
 from site_client.augmentation import augmenter
 from site_client.between import Asked, QuestionCameError, Quiet, leave_if
@@ -79,6 +79,14 @@ class _Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class _Made:
+    """A question to train, and what was made of its model."""
+
+    duty: Duty
+    update: Parameters
+
+
+@dataclass(frozen=True, slots=True)
 class SiteRuntime:
     """Where a site lives and, in simulation only, the seed of its randomness.
 
@@ -89,6 +97,7 @@ class SiteRuntime:
     home: Path
     simulation_seed: int | None = None
     pause: Callable[[], None] = no_pause  # between two steps; waits while the site is closed
+    looks: bool = False  # whether somebody calls ``Site.look`` in quiet moments
 
     @property
     def simulated(self) -> bool:
@@ -105,7 +114,8 @@ class Site:
         self._journal = Journal(runtime.home, self._clock)
         self._modules: dict[str, nn.Module] = {}
         self._sources: dict[tuple[str, Split], _Loaded] = {}
-        self._unmeasured: Duty | None = None  # the newest model that trained here
+        self._newest: Duty | None = None  # with the newest model, to be looked at
+        self._made: _Made | None = None
 
     def answer(self, request: Request, model: Parameters) -> Reply:
         """Answer one request.
@@ -153,21 +163,31 @@ class Site:
             asked: Whether somebody asks; then what was begun is left, and the next call begins
                 anew.
         """
-        duty, self._unmeasured = self._unmeasured, None
-        if duty is None:
+        newest, made = self._newest, self._made
+        if newest is None:
             return
         try:
-            module, say = self._module(duty), partial(_leave, asked)
-            source = Quiet(self._source(duty, "audit", say=say), asked)
-            blocks = measure_split(module, source, duty.task)
-            own_figures.keep_sums(self._home, duty.request, blocks, self._clock)
+            if made and made.duty is not newest:  # released since, with this site's part in it
+                own_part.keep_own(self._home, made.duty, made.update)
+            self._measure(newest, asked)
+            if made and made.duty is newest:
+                own_part.keep_own(self._home, made.duty, made.update)
         except QuestionCameError:
-            self._unmeasured = duty
+            return
         except (FedradError, OSError) as error:
-            sentence = (
-                f"round {duty.request.round}: the model could not be measured for this screen"
-            )
+            sentence = f"round {newest.request.round}: the model was not measured for this screen"
             self._warn(f"{sentence}: {outcomes.sentence(error)}")
+        self._newest = self._made = None
+
+    def _measure(self, duty: Duty, asked: Asked) -> None:
+        source = Quiet(self._source(duty, "audit", say=partial(_leave, asked)), asked)
+        module = self._module(duty)
+        blocks = measure_split(module, source, duty.task)
+        without: tuple[Block, ...] = ()
+        if others := own_part.without_own(self._home, duty):
+            load_whole(module, others)
+            without = measure_split(module, source, duty.task)
+        own_figures.keep_sums(self._home, duty.request, blocks, self._clock, without=without)
 
     @property
     def _phases(self) -> dict[str, Callable[[Duty, Reply], Reply]]:
@@ -192,7 +212,8 @@ class Site:
         )
         outbox.keep(self._home, made)
         self._journal.settle(made.reply_id, steps=made.steps)
-        self._unmeasured = duty
+        if self.runtime.looks:
+            self._newest, self._made = duty, _Made(duty, trained.update)
         if trained.skipped:
             self._warn(
                 f"round {reply.round}: {trained.skipped} gradients of patients were not finite "
@@ -208,7 +229,7 @@ class Site:
         blocks = measure_split(module, source, duty.task)
         with suppress(OSError):  # a full disk keeps no figures for the site's own screen
             own_figures.keep_sums(self._home, duty.request, blocks, self._clock)
-            self._unmeasured = None
+        self._newest = duty if self.runtime.looks else None
         if charge.exact:
             blocks = (*blocks, exact_of_split(module, source, duty.task))
         return self._released(duty, reply, blocks, charge)

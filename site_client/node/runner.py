@@ -55,7 +55,7 @@ def main(home: Path) -> None:
     settings = read_site(home)
     refuse_unapproved_software(home, settings)
     device_of(settings.resources.device)
-    site = Site(SiteRuntime(home, pause=partial(_wait_for_hours, home, say)))
+    site = Site(SiteRuntime(home, pause=partial(_wait_for_hours, home, say), looks=True))
     app = installed_app(home, site, say)
     say(READY)
     for line in sys.stdin:
