@@ -15,7 +15,6 @@ from aggregator.comparison import SiteComparison
 from aggregator.facts import Fact
 from aggregator.figures import signed
 from aggregator.lineage import HELD, ROLLED_BACK
-from aggregator.measures import spoken
 from aggregator.paid import Paid, attack_sentence
 from aggregator.run_folder import Row, Run
 from aggregator.wording import (
@@ -26,6 +25,7 @@ from aggregator.wording import (
     spent_epsilon,
     versions,
 )
+from fedrad.metrics.names import spoken
 
 PHANTOMS = "Phantoms, not clinical evidence"
 PUBLIC_IMAGES = "Public images, not clinical evidence"

@@ -13,27 +13,8 @@ from dataclasses import dataclass
 
 from aggregator.lineage import lineage
 from aggregator.run_folder import Row, Run
+from fedrad.metrics.names import NAMES
 
-NAMES = {
-    "auroc": "AUROC",
-    "auprc": "Average precision",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "prevalence": "Prevalence",
-    "dice_mean": "Mean Dice",
-    "dice_p50": "Median Dice",
-    "dice_p10": "Dice, 10th percentile",
-    "failure_rate": "Dice under 0.5",
-    "nsd_mean": "Mean surface Dice",
-    "nsd_p50": "Median surface Dice",
-    "nsd_p10": "Surface Dice, 10th percentile",
-    "hd95_p50": "Median HD95",
-    "oe_ratio": "Observed / expected",
-    "calibration_slope": "Calibration slope",
-    "temperature": "Temperature",
-    "brier": "Brier score",
-    "ece": "Calibration error",
-}
 CALIBRATION = ("oe_ratio", "calibration_slope", "temperature", "brier", "ece")
 COUNTS = ("n",)
 SUMMARIES = {"worst": "Worst site", "macro": "Mean of the sites", "*": "All patients together"}
@@ -59,11 +40,6 @@ class Curve:
 
     site: str
     points: tuple[tuple[int, Value], ...]
-
-
-def spoken(metric: str) -> str:
-    """Return a metric's name for readers."""
-    return NAMES.get(metric, metric.replace("_", " ").capitalize())
 
 
 def primary(run: Run) -> str:

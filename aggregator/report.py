@@ -20,6 +20,7 @@ from aggregator.panels.budget import budget
 from aggregator.panels.crossed import crossed
 from aggregator.run_folder import Run, read_run
 from fedrad import durable
+from fedrad.metrics.names import spoken
 from fedrad.settings import as_table
 from fedrad.task import task_hash
 
@@ -94,7 +95,7 @@ def _worth(run: Run) -> dict[str, Any]:
     return {
         "comparison": comparison,
         "forest": figures.forest(drawn, margin) if drawn else None,
-        "primary_name": measures.spoken(comparison.primary) if comparison else "",
+        "primary_name": spoken(comparison.primary) if comparison else "",
         "arms": wording.arms(comparison),
         "crossed": crossed(run),
     }
@@ -117,13 +118,11 @@ def _performance(run: Run) -> dict[str, Any]:
     rows = [*run.sites, *measures.SUMMARIES]
     latest = {name: measures.at_release(run, name, last) for name in rows}
     return {
-        "metric": measures.spoken(metric),
+        "metric": spoken(metric),
         "curves": curves,
         "panels": figures.panels(points),
         "last_release": last,
-        "groups": [
-            [(name, measures.spoken(name)) for name in group] for group in measures.groups(run)
-        ],
+        "groups": [[(name, spoken(name)) for name in group] for group in measures.groups(run)],
         "latest": latest,
         "patients": {name: measures.patients(row) for name, row in latest.items()},
         "summaries": measures.SUMMARIES,

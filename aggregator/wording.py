@@ -13,9 +13,9 @@ from typing import Any
 
 from aggregator.comparison import Comparison
 from aggregator.figures import signed
-from aggregator.measures import spoken
 from aggregator.run_folder import Row, Run, spoken_label
 from fedrad.metrics.metric import shown_count
+from fedrad.metrics.names import spoken
 from fedrad.settings import as_table
 from fedrad.task import Task
 

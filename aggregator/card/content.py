@@ -16,6 +16,7 @@ from fedrad.contract import contract_table
 from fedrad.enrolment import study_digest
 from fedrad.errors import SettingsError
 from fedrad.metrics.metric import shown_count
+from fedrad.metrics.names import spoken
 from fedrad.released import About
 from fedrad.signatures import digest
 from fedrad.task import Task
@@ -114,13 +115,12 @@ def _intended(task: Task) -> dict[str, Any]:
 
 def _exploratory(run: Run) -> list[str]:
     primary = measures.primary(run)
-    return [measures.spoken(name) for name in measures.columns(run) if name != primary]
+    return [spoken(name) for name in measures.columns(run) if name != primary]
 
 
 def _groups(run: Run) -> list[list[dict[str, str]]]:
     return [
-        [{"metric": name, "name": measures.spoken(name)} for name in group]
-        for group in measures.groups(run)
+        [{"metric": name, "name": spoken(name)} for name in group] for group in measures.groups(run)
     ]
 
 

@@ -16,6 +16,7 @@ from aggregator.measures import SUMMARIES, Value
 from aggregator.paid import attack_sentence, paid_by_site
 from aggregator.run_folder import Row, Run
 from fedrad.metrics.metric import shown_count
+from fedrad.metrics.names import spoken
 from fedrad.shift.agreed import RECORD
 
 Tables = Mapping[str, tuple[Row, ...]]
@@ -29,7 +30,7 @@ def performance(run: Run, number: int, letters: Letters) -> list[dict[str, Any]]
         name = SUMMARIES.get(site) or letters.of(site)
         patients = measures.patients(values)
         metrics = [
-            {"metric": metric, "name": measures.spoken(metric), **_numbers(values[metric])}
+            {"metric": metric, "name": spoken(metric), **_numbers(values[metric])}
             for metric in measures.columns(run)
             if metric in values
         ]

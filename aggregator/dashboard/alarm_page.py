@@ -11,10 +11,10 @@ from aggregator.dashboard.book import Book
 from aggregator.dashboard.glance import banner_of
 from aggregator.dashboard.lines import strips_by_site
 from aggregator.effects import of_others
-from aggregator.measures import spoken
 from aggregator.proposals import EFFECTS, SET_ASIDE
 from aggregator.quarantine import QUARANTINED
 from aggregator.run_folder import Row
+from fedrad.metrics.names import spoken
 
 NOTE, LOOKED = "note", "shift-looked"  # events; the second's detail has notes by site
 

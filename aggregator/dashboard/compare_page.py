@@ -8,9 +8,10 @@ from typing import Any
 
 from aggregator import figures, first_screen
 from aggregator.dashboard.book import SUMS, Book
-from aggregator.measures import SUMMARIES, spoken
+from aggregator.measures import SUMMARIES
 from aggregator.run_folder import Row, Run
 from aggregator.wording import interval, score, spent_epsilon
+from fedrad.metrics.names import spoken
 
 
 def side(book: Book) -> dict[str, Any]:

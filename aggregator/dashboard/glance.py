@@ -19,10 +19,10 @@ from aggregator.dashboard.lines import Line, site_lines
 from aggregator.dashboard.matters import Matter
 from aggregator.dashboard.tiles import Tile, alarm_tile, course_tiles
 from aggregator.decisions import Place
-from aggregator.measures import spoken
 from aggregator.quarantine import QUARANTINED
 from aggregator.run_folder import Row, Run
 from aggregator.wording import subtitle
+from fedrad.metrics.names import spoken
 from fedrad.shift.agreed import RECORD
 
 _WINDOWS = "SELECT DISTINCT window FROM shifts WHERE window <> ?"

@@ -15,9 +15,10 @@ from aggregator import attendance, figures, first_screen
 from aggregator.dashboard import charts
 from aggregator.dashboard.book import SUMS, Book
 from aggregator.dashboard.glance import banner_of
-from aggregator.measures import SUMMARIES, spoken
+from aggregator.measures import SUMMARIES
 from aggregator.run_folder import Row, Run
 from aggregator.wording import interval, score, subtitle
+from fedrad.metrics.names import spoken
 
 MOST_PANELS = 12
 _SHOWN = 6  # hospitals with a curve, where there are more than fit

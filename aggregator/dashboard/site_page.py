@@ -16,8 +16,9 @@ from aggregator.dashboard import charts, matters
 from aggregator.dashboard.book import Book
 from aggregator.dashboard.glance import banner_of
 from aggregator.dashboard.lines import reading_of
-from aggregator.measures import COUNTS, NAMES, spoken
+from aggregator.measures import COUNTS
 from aggregator.run_folder import Row, Run
+from fedrad.metrics.names import NAMES, spoken
 
 _MESSAGES = 16
 

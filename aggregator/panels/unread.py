@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from aggregator.attendance import REASONS, VERBS, of_window
-from aggregator.measures import spoken
 from aggregator.run_folder import Run
+from fedrad.metrics.names import spoken
 from fedrad.shift.agreed import RECORD
 from fedrad.shift.estimates import FEWEST_OF_CLASS
 from fedrad.shift.evidence import CHANNELS

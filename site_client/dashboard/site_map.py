@@ -17,6 +17,7 @@ from starlette.routing import Route
 from fedrad.clock import Clock
 from fedrad.errors import FedradError
 from fedrad.metrics.metric import shown_count
+from fedrad.metrics.names import spoken
 from fedrad.screens.access import Door
 from fedrad.screens.guarding import LOOPBACK, Guarded, fields_of, visitor_of
 from fedrad.screens.live import Watch
@@ -165,10 +166,6 @@ _WORDS: dict[str, Callable[..., str]] = {
     "epsilon": _epsilon,
     "percent": lambda share: f"{math.ceil(share * 100 - 1e-9)} %",
     "count": lambda value: "" if value is None else shown_count(value),
-    "metric": lambda name: (
-        name.replace("_", " ").replace("auroc", "AUROC").capitalize()
-        if name != "auroc"
-        else "AUROC"
-    ),
+    "metric": spoken,
     "score": lambda value: "" if value is None else f"{value:.3f}",
 }
