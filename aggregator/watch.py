@@ -77,8 +77,11 @@ class Watch:
         found: dict[str, None] = {}
         for number in range(max(last.values(), default=-1) + 1):
             for phase in (phase for phase, end in last.items() if number <= end):
-                if self._ask(grid, number, phase, model):
-                    found[window_name(task, number)] = None
+                window = window_name(task, number)
+                fresh = self._ask(grid, number, phase, model)
+                found |= {window: None} if fresh else {}
+                if phase != "window-images" and (fresh or not self._scored(window)):
+                    self._score(window, phase)
         return Collected(tuple(found), judge(self._setup, self._store, self._model))
 
     def _ask(self, grid: Grid, number: int, phase: Phase, model: Parameters) -> bool:
@@ -90,7 +93,12 @@ class Watch:
             return False
         question = Question(number, phase, model, self._rows)
         sums = ask_sums(self._setup, self._intake, grid=grid, nodes=nodes, question=question)
-        self._note(number, phase, sums)
+        detail = {
+            "window": window_name(self._setup.task, number),
+            "phase": phase,
+            "sites": sorted(sums),
+        }
+        self._store.record_event("window-collected", detail=detail)
         return bool(sums)
 
     def _rows(self, asked: Asked, blocks: tuple[Block, ...]) -> Iterator[Report]:
@@ -106,18 +114,17 @@ class Watch:
             window=window_name(task, request.round),
         )
 
-    def _note(self, number: int, phase: Phase, sums: Mapping[str, tuple[Block, ...]]) -> None:
-        """Write the figures of a window's labels, and that it was collected."""
-        window = window_name(self._setup.task, number)
-        if sums and phase != "window-images":
-            self._score(window, phase)
-        detail = {"window": window, "phase": phase, "sites": sorted(sums)}
-        self._store.record_event("window-collected", detail=detail)
+    def _scored(self, window: str) -> bool:
+        """Whether a window has figures; a program that died after the answers wrote none."""
+        of_window = {"window": window, "split": WINDOW_SPLIT}
+        return bool(self._store.rows("metrics", round=self._model.round, **of_window))
 
     def _score(self, window: str, phase: Phase) -> None:
         """Record a window's figures from all that was told of it, now and before."""
         rows = self._store.rows("reports", round=self._model.round, window=window)
         sums = {site: one.blocks for site, (one,) in told(rows, phase).items()}
+        if not sums:
+            return
         figures = _figures(self._setup.task, self._setup.seed, window)
         Scoring(self._setup, self._store, figures).record(self._model.round, sums)
 

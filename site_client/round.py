@@ -169,7 +169,7 @@ class Site:
         try:
             if made and made.duty is not newest:  # released since, with this site's part in it
                 own_part.keep_own(self._home, made.duty, made.update)
-            self._measure(newest, asked)
+            self._measure(self._still(newest), asked)
             if made and made.duty is newest:
                 own_part.keep_own(self._home, made.duty, made.update)
         except QuestionCameError:
@@ -178,6 +178,16 @@ class Site:
             sentence = f"round {newest.request.round}: the model was not measured for this screen"
             self._warn(f"{sentence}: {outcomes.sentence(error)}")
         self._newest = self._made = None
+
+    def _still(self, duty: Duty) -> Duty:
+        """Look up anew what was accepted a while ago: people may have changed their minds.
+
+        Raises:
+            FedradError: It would not be accepted now.
+        """
+        again = accept(self._home, read_site(self._home), duty.request, duty.model)
+        refuse_unapproved(self._home, again, self._clock.now())
+        return again
 
     def _measure(self, duty: Duty, asked: Asked) -> None:
         source = Quiet(self._source(duty, "audit", say=partial(_leave, asked)), asked)

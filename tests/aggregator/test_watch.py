@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -140,6 +142,23 @@ def test_every_window_that_is_over_is_collected_once(watched: Path) -> None:
     assert len(windows) == LAST + 1
     assert RECORD in windows
     assert collect(watched) == Collected((), ())
+
+
+def test_figures_that_a_death_left_out_are_computed_with_the_next_call(
+    watched: Path, tmp_path: Path
+) -> None:
+    """All sites told the window; the program died before it wrote what they add up to."""
+    folder = tmp_path / "run"
+    shutil.copytree(watched, folder)
+    before = rows(folder, "metrics", window="2020-01-01")
+    with closing(sqlite3.connect(folder / "run.sqlite")) as database, database:
+        database.execute("DELETE FROM metrics WHERE \"window\" = '2020-01-01'")
+    assert before
+    assert rows(folder, "metrics", window="2020-01-01") == []
+    assert collect(folder) == Collected((), ())
+    assert sorted(map(str, rows(folder, "metrics", window="2020-01-01"))) == sorted(
+        map(str, before)
+    )
 
 
 def test_a_new_scanner_is_an_alarm_of_its_kind_at_its_site_and_date(watched: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_task import plain_task
 
 from fedrad.agreed_sums import SURE, check_audit
 from fedrad.errors import ProtocolError
@@ -19,35 +20,14 @@ from fedrad.protocol.messages import Block
 from fedrad.shift.gate import discordance, outlined
 from fedrad.shift.pairs import check_comparison
 from fedrad.site_report import noised
-from fedrad.task import Task, parse_task
 
 SIGMA = 2.0
 BINS = tuple(float(edge) for edge in np.linspace(0, 1, 11))
 
 
-def a_task(kind: str = "classification", release: str = "private") -> Task:
-    metric = "dice_mean" if kind == "segmentation" else "auroc"
-    return parse_task(
-        {
-            "schema": 1,
-            "task": {"name": "x", "kind": kind, "classes": ["n", "y"], "positive": "y"},
-            "data": {"modality": "DX", "dimensions": 2},
-            "labels": {
-                "source": {"segmentation": "seg"}.get(kind, "csv"),
-                "map": {"no": 0, "y": 1},
-            },
-            "recipe": {"size": [8, 8], "intensity": {"kind": "range", "constants": "unit"}},
-            "model": {"name": "tiny"},
-            "training": {"steps": 1, "expected_batch_patients": 4.0},
-            "federation": {"rounds": 1},
-            "privacy": {"enabled": release == "private"},
-            "evaluation": {"metrics": [metric], "edges": list(BINS), "release": release},
-            "analysis": {"primary": metric},
-        }
-    )
-
-
-SCORED, EXACT, OUTLINED = a_task(), a_task(release="exact"), a_task("segmentation")
+SCORED = plain_task(edges=BINS)
+EXACT = plain_task(release="exact", edges=BINS)
+OUTLINED = plain_task("segmentation", edges=BINS)
 
 
 def audit(size: int) -> tuple[Block, ...]:

@@ -110,6 +110,15 @@ def test_a_model_that_cannot_be_measured_is_a_warning(study: TinyStudy, site: Si
     assert "the model was not measured for this screen" in audit.read(study.home())[-1]["sentence"]
 
 
+def test_who_withdrew_meanwhile_is_not_looked_at(study: TinyStudy, site: Site) -> None:
+    site.look(lambda: True)  # a question came first
+    path = study.home() / "site.toml"
+    path.write_text(path.read_text().replace(study.contract.task_hash, "0" * 64))
+    site.look(lambda: False)
+    assert own_figures.read_figures(study.home()) == ()
+    assert "is not in [approval] studies" in audit.read(study.home())[-1]["sentence"]
+
+
 def test_the_runner_looks_until_its_launcher_writes(
     study: TinyStudy, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from plain_task import plain_task
 
 from fedrad.contract import Contract, SiteTerms
 from fedrad.errors import ProtocolError
@@ -14,7 +15,7 @@ from fedrad.privacy.accounting import Event
 from fedrad.privacy.ledger import Chain, Charge, Line, Stream, sealed
 from fedrad.protocol import checks
 from fedrad.protocol.messages import Block, Reply, Request, reply_id
-from fedrad.task import Task, parse_task, task_hash
+from fedrad.task import task_hash
 
 MODEL = {"a": np.ones((2, 3), np.float32), "b": np.zeros(4, np.float64)}
 REQUEST = Request(
@@ -41,27 +42,6 @@ def a_reply(**fields: object) -> Reply:
         update_digest=digest(update),
     )
     return replace(base, **fields)
-
-
-def a_task(kind: str = "classification", release: str = "private") -> Task:
-    return parse_task(
-        {
-            "schema": 1,
-            "task": {"name": "x", "kind": kind, "classes": ["n", "y"], "positive": "y"},
-            "data": {"modality": "DX", "dimensions": 2},
-            "labels": {
-                "source": {"segmentation": "seg"}.get(kind, "csv"),
-                "map": {"no": 0, "y": 1},
-            },
-            "recipe": {"size": [8, 8], "intensity": {"kind": "range", "constants": "unit"}},
-            "model": {"name": "tiny"},
-            "training": {"steps": 1, "expected_batch_patients": 4.0},
-            "federation": {"rounds": 1},
-            "privacy": {"enabled": release == "private"},
-            "evaluation": {"metrics": ["auroc"], "edges": [0.0, 0.5, 1.0], "release": release},
-            "analysis": {"primary": "auroc"},
-        }
-    )
 
 
 def block(name: str, size: int, *, sigma: float = 2.0, sensitivity: float = 1.0) -> Block:
@@ -136,8 +116,8 @@ def test_a_site_refuses_a_model_that_is_not_the_one_named() -> None:
 
 
 def test_the_blocks_of_a_task_pass_and_their_sizes_follow_the_edges() -> None:
-    checks.check_sums(sums(), checks.block_sizes(a_task()))
-    assert checks.block_sizes(a_task("segmentation"))["dice_histogram"] == 4
+    checks.check_sums(sums(), checks.block_sizes(plain_task()))
+    assert checks.block_sizes(plain_task("segmentation"))["dice_histogram"] == 4
 
 
 @pytest.mark.parametrize(
@@ -159,10 +139,10 @@ def test_sums_that_the_task_does_not_know_are_refused(
     blocks: tuple[Block, ...], problem: str
 ) -> None:
     with pytest.raises(ProtocolError, match=problem):
-        checks.check_sums(blocks, checks.block_sizes(a_task()))
+        checks.check_sums(blocks, checks.block_sizes(plain_task()))
 
 
-TASK = a_task()
+TASK = plain_task()
 CONTRACT = Contract(
     schema=1,
     study="s",
